@@ -1,0 +1,243 @@
+"""The only process that runs a model file. Started by `actors.sandbox`; never imported by a supervisor.
+
+    python -m actors.child REQUESTS_FD ANSWERS_FD
+
+It imports torch and diffusers, says that it is ready, and then answers one request at a time: `load` (a model file's
+source) and `generate` (prompts and seeds -> pixels). What it says of itself, its own clock included, is a claim of the
+code under test; the supervisor checks what it can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import inspect
+import linecache
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from types import ModuleType
+from typing import Any
+
+from actors.model_config import denoiser, live_config
+from actors.protocol import Channel, ChannelClosed
+
+# Imported before the first request: what nearly every diffusers model file needs.
+PREIMPORTS = ("torch", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
+
+
+class NoPipeline(Exception):
+    """The module has neither a pipeline called `pipe` nor a `load_pipe`."""
+
+
+class LoadedModel:
+    """A model file's pipeline and the call of it that is timed."""
+
+    def __init__(self, path: str, source: bytes, call: Mapping[str, Any]) -> None:
+        self.call = dict(call)
+        module = run_as_module(path, source)
+        self.pipe: Any = find_pipe(module)
+        self.forward = _forward(module, self.pipe)
+        while isinstance(self.pipe, functools.partial):  # `pipe = partial(pipeline, num_inference_steps=30)`
+            self.pipe = self.pipe.func
+        self.denoiser_calls = 0
+        self._prepare()
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[Any, float]:
+        """Calls the pipeline once: what it returned, and the seconds that took by this process's clock."""
+        import torch
+
+        call = {
+            **self.call,
+            # Noise from a CPU generator is the same on every device, and one generator an image makes it
+            # independent of the batch that the image is in.
+            "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            "output_type": "pt",
+        }
+        self.denoiser_calls = 0
+        if not torch.cuda.is_available():
+            start = time.perf_counter()
+            output = self.forward(list(prompts), **call)
+            return output, time.perf_counter() - start
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+        begin.record()
+        output = self.forward(list(prompts), **call)
+        end.record()
+        torch.cuda.synchronize()
+        return output, begin.elapsed_time(end) / 1000
+
+    def steps(self) -> int | None:
+        """The steps of the last call, else those that a call makes when it is not told."""
+        scheduler = getattr(self.pipe, "scheduler", None)
+        steps = getattr(scheduler, "num_inference_steps", None)
+        if steps is None:
+            steps = self.call.get("num_inference_steps")
+        if steps is None:
+            with contextlib.suppress(TypeError, ValueError):
+                parameter = inspect.signature(type(self.pipe).__call__).parameters.get("num_inference_steps")
+                steps = parameter.default if parameter else None
+        return steps if isinstance(steps, int) else None
+
+    def _prepare(self) -> None:
+        import torch
+
+        if torch.cuda.is_available() and _lies_on_cpu(self.pipe):
+            self.pipe.to("cuda")
+        if hasattr(self.pipe, "set_progress_bar_config"):
+            self.pipe.set_progress_bar_config(disable=True)
+        module = denoiser(self.pipe)
+        if module is not None:
+            # Kept out of compiled graphs: there, a counter would be a reason to compile again.
+            module.register_forward_pre_hook(torch.compiler.disable(self._count))
+
+    def _count(self, module: Any, inputs: Any) -> None:
+        self.denoiser_calls += 1
+
+
+def run_as_module(path: str, source: bytes) -> ModuleType:
+    """Runs a model file's source as the module `model_file`, with `__file__` as if it had been imported from `path`."""
+    module = ModuleType("model_file")
+    module.__file__ = path
+    sys.modules["model_file"] = module
+    text = source.decode(errors="replace")
+    # The file itself is not in the sandbox: tracebacks and `inspect.getsource` (Triton) read its lines from here.
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+    exec(compile(source, path, "exec"), module.__dict__)
+    return module
+
+
+def find_pipe(module: ModuleType) -> object:
+    """The module's global `pipe`, else what its `load_pipe()` returns. Raises NoPipeline."""
+    pipe = getattr(module, "pipe", None)
+    if pipe is None:
+        if not callable(getattr(module, "load_pipe", None)):
+            raise NoPipeline("the file leaves neither a global `pipe` nor a function `load_pipe`")
+        pipe = module.load_pipe()
+    if pipe is None:
+        raise NoPipeline("`load_pipe()` returned None")
+    return pipe
+
+
+def _forward(module: ModuleType, pipe: Any) -> Callable[..., Any]:
+    """The call to time: `pipe_forward`, else the T-GATE call of a wrapped pipeline, else the pipeline itself."""
+    custom = getattr(module, "pipe_forward", None)
+    if custom is not None:
+        parameters = inspect.signature(custom).parameters.values()
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+            return functools.partial(custom, pipe)
+        taken = {parameter.name for parameter in parameters}
+        return lambda prompts, **call: custom(pipe, prompts, **{k: v for k, v in call.items() if k in taken})
+    target = pipe.tgate if hasattr(pipe, "tgate") else pipe
+    return lambda prompts, **call: target(prompt=prompts, **call)
+
+
+def _lies_on_cpu(pipe: Any) -> bool:
+    """Whether the file left every part on the CPU, and no offloading is to move them."""
+    parts = [part for part in getattr(pipe, "components", {}).values() if hasattr(part, "parameters")]
+    if not parts or getattr(pipe, "hf_device_map", None) or any(hasattr(part, "_hf_hook") for part in parts):
+        return False
+    return all(parameter.device.type == "cpu" for part in parts for parameter in part.parameters())
+
+
+class Requests:
+    """Answers the supervisor's requests, one at a time, until it is gone."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.model: LoadedModel | None = None
+
+    def serve(self) -> None:
+        """The request loop, and the one boundary where this process catches exceptions."""
+        while True:
+            try:
+                header, payload = self.channel.receive(max_payload=1 << 24)
+            except ChannelClosed:
+                return
+            try:
+                answer, pixels = getattr(self, header["op"])(header, bytes(payload))
+            except Exception as error:
+                answer, pixels = describe(error), b""
+            self.channel.send(answer, pixels)
+
+    def load(self, header: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes]:
+        """Makes the pipeline."""
+        self.model = LoadedModel(header["path"], source, header["call"])
+        return {}, b""
+
+    def config(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
+        """What the live pipeline is. Asked for outside the timed calls: looking takes time."""
+        assert self.model is not None, "config before load"
+        return {"config": asdict(live_config(self.model.pipe, self.model.steps()))}, b""
+
+    def generate(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], memoryview]:
+        """Makes the images of one batch."""
+        import torch
+
+        from actors.pixels import to_pixels
+
+        assert self.model is not None, "generate before load"
+        output, seconds = self.model.generate(header["prompts"], header["seeds"])
+        pixels = to_pixels(output)
+        answer = {
+            "shape": pixels.shape,
+            "device_s": seconds,
+            "denoiser_calls": self.model.denoiser_calls or None,
+            "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        }
+        return answer, pixels.data.cast("B")
+
+
+def describe(error: Exception) -> dict[str, Any]:
+    """An exception as the supervisor takes it: what kind, one line, and the end of the traceback."""
+    import torch
+
+    kinds: dict[type[Exception], str] = {torch.OutOfMemoryError: "out_of_memory", NoPipeline: "no_pipeline"}
+    pixels = sys.modules.get("actors.pixels")
+    if pixels is not None:
+        kinds[pixels.BadImages] = "bad_images"
+    kind = next((name for known, name in kinds.items() if isinstance(error, known)), "exception")
+    return {
+        "error": kind,
+        "message": f"{type(error).__name__}: {error}"[:2000],
+        "traceback": "".join(traceback.format_exception(error))[-8000:],
+    }
+
+
+def forget_ray() -> None:
+    """Undoes what a process inherits from a Ray worker and a candidate would feel: blocked signals."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's affair
+
+
+def end_with(supervisor_fd: int) -> None:
+    """Ends this process when the supervisor closes its end of the pipe, also in the middle of a call."""
+    poll = select.poll()
+    poll.register(supervisor_fd, select.POLLHUP)
+    poll.poll()
+    os._exit(1)
+
+
+def main() -> None:
+    """Imports, says so, and serves."""
+    requests_fd, answers_fd = int(sys.argv[1]), int(sys.argv[2])
+    forget_ray()
+    threading.Thread(target=end_with, args=(requests_fd,), daemon=True).start()
+    start = time.perf_counter()
+    for name in PREIMPORTS:
+        importlib.import_module(name)
+    channel = Channel(requests_fd, answers_fd)
+    channel.send({"import_s": time.perf_counter() - start})
+    Requests(channel).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""One GPU (or one share of the CPU): holds the CLIP model and the warm baseline, measures one pair at a time.
+
+This is the one boundary that turns failures into outcomes: whatever a pair does, `measure` returns an Outcome, so an
+exception that the driver sees is always the infrastructure's.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pynvml
+import torch
+
+from actors.measure import LoadedSide, Measurement, SideFailure
+from actors.messages import Job, Limits, Machine, ModelFile, Outcome, Progress, SandboxSpec, ScorerSpec, Side, Status
+from actors.model_config import ModelConfig, differences
+from actors.sandbox import Child, ChildFailure, Device, choose_tier
+from actors.scoring import Scorer
+
+VERSIONED = (
+    "diffharness",
+    "torch",
+    "diffusers",
+    "transformers",
+    "open_clip_torch",
+    "ray",
+    "DeepCache",
+    "tomesd",
+    "tgate",
+)
+
+
+class ConfigMismatch(Exception):
+    """The live candidate is not the pipeline that the reference file builds."""
+
+
+@dataclass
+class Findings:
+    """What is known of a pair so far; an outcome is made of it however the pair ends."""
+
+    baseline: LoadedSide | None = None
+    baseline_kept: bool = False
+    candidate: LoadedSide | None = None
+    measurement: Measurement | None = None
+
+
+class GpuActor:
+    """Measures pairs on the one device that Ray gave it."""
+
+    def __init__(self, sandbox: SandboxSpec, scorer: ScorerSpec, name: str) -> None:
+        """Chooses the sandbox tier and loads the CLIP model. Raises SandboxError and ScorerError."""
+        self.sandbox = sandbox
+        self.tier = choose_tier(sandbox.tiers)
+        self.device = find_device()
+        self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
+        self.machine = Machine(
+            host=socket.gethostname(),
+            device=self.device.name,
+            device_id=self.device.uuid or "cpu",
+            sandbox=self.tier,
+            scorer=self.scorer.name,
+            versions=installed_versions(),
+        )
+        self._progress = Progress(name, None, "idle")
+        self._spare: Child | None = None
+        self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
+        self._references: dict[str, ModelConfig] = {}
+
+    def progress(self) -> Progress:
+        """What it is doing now. Runs beside `measure`, in a thread of its own."""
+        return self._progress
+
+    def measure(self, job: Job, more_to_come: bool) -> Outcome:
+        """Measures one pair; never raises for what a pair does. With more to come it readies the next child early."""
+        start = time.perf_counter()
+        found = Findings()
+        status, detail, log = Status.MEASURED, "", ""
+        try:
+            self._measure(job, more_to_come, found)
+        except SideFailure as failed:
+            failure = failed.failure
+            status, detail, log = failure.status, failure.detail, failure.log
+            if failed.side is Side.BASELINE:
+                status, detail = Status.BASELINE_FAILED, f"{failure.status}: {failure.detail}"
+                self._drop_baseline()
+        except ConfigMismatch as mismatch:
+            status, detail = Status.CONFIG_MISMATCH, str(mismatch)
+        except Exception:
+            status, detail, log = Status.INFRASTRUCTURE, "the harness itself failed", traceback.format_exc()
+            self._drop_baseline()
+        finally:
+            if found.candidate is not None:
+                found.candidate.child.end()
+        self._now(None, "idle")
+        measurement = found.measurement
+        return Outcome(
+            pair=job.pair,
+            attempt=job.attempt,
+            status=status,
+            detail=detail,
+            machine=self.machine,
+            baseline=found.baseline.report(found.baseline_kept) if found.baseline else None,
+            candidate=found.candidate.report() if found.candidate else None,
+            batches=tuple(measurement.batches) if measurement else (),
+            images=tuple(measurement.images) if measurement else (),
+            log=log,
+            wall_s=time.perf_counter() - start,
+        )
+
+    def close(self) -> None:
+        """Ends every child that is kept."""
+        self._drop_baseline()
+        if self._spare is not None:
+            self._spare.end()
+            self._spare = None
+
+    def _measure(self, job: Job, more_to_come: bool, found: Findings) -> None:
+        """The way of one pair. Raises SideFailure and ConfigMismatch."""
+        self._now(job, "baseline: load and warm-up")
+        with failures_of(Side.BASELINE):
+            found.baseline, found.baseline_kept = self._warm_baseline(job)
+            reference = self._reference(job, found.baseline)
+        self._now(job, "candidate: load")
+        with failures_of(Side.CANDIDATE):
+            found.candidate = self._load(Side.CANDIDATE, job.candidate, job)
+        if more_to_come:
+            self._spare = self._start_child(job.limits)
+        require_same(reference, found.candidate.config)
+        self._now(job, "candidate: warm-up")
+        with failures_of(Side.CANDIDATE):
+            found.candidate.warm_up(job.warmup)
+        require_same(reference, found.candidate.config)
+        if self._spare is not None:
+            self._await_spare()
+        found.measurement = Measurement(job, found.baseline, found.candidate, self.scorer)
+        found.measurement.run(lambda phase, done: self._now(job, phase, done))
+
+    def _warm_baseline(self, job: Job) -> tuple[LoadedSide, bool]:
+        """The baseline's warm side, and whether it was kept from an earlier pair."""
+        key = f"{job.baseline.sha256} {job.baseline.path} {sorted(job.baseline.call.items())}"
+        if self._kept is not None and self._kept[0] == key:
+            return self._kept[1], True
+        self._drop_baseline()
+        side = self._load(Side.BASELINE, job.baseline, job)
+        self._kept = key, side
+        side.warm_up(job.warmup)
+        return side, False
+
+    def _reference(self, job: Job, baseline: LoadedSide) -> ModelConfig:
+        """What the reference builds: what its source says, and the rest from its live pipeline, loaded once."""
+        stated = job.reference_config
+        facts = (stated.pipeline_class, stated.model_id, stated.scheduler_class, stated.num_inference_steps)
+        if None not in facts:
+            return stated
+        key = job.reference.sha256
+        if key not in self._references:
+            if key == job.baseline.sha256:
+                live = baseline.config
+            else:
+                side = self._load(Side.BASELINE, job.reference, job)
+                live = side.config
+                side.child.end()
+            self._references[key] = live
+        live = self._references[key]
+        return ModelConfig(
+            pipeline_class=stated.pipeline_class or live.pipeline_class,
+            model_id=stated.model_id or live.model_id,
+            scheduler_class=stated.scheduler_class or live.scheduler_class,
+            num_inference_steps=stated.num_inference_steps or live.num_inference_steps,
+            methods=stated.methods,
+        )
+
+    def _load(self, side: Side, file: ModelFile, job: Job) -> LoadedSide:
+        """A model file in a child of its own. Raises ChildFailure, and has ended the child then."""
+        child, self._spare = self._spare or self._start_child(job.limits), None
+        try:
+            return LoadedSide.load(side, child, file, job.limits)
+        except ChildFailure:
+            child.end()
+            raise
+
+    def _start_child(self, limits: Limits) -> Child:
+        return Child(self.tier, self.sandbox, self.device, limits)
+
+    def _await_spare(self) -> None:
+        """Lets the spare child finish its imports, so that it uses no CPU while a batch is timed."""
+        assert self._spare is not None
+        try:
+            self._spare.wait_ready()
+        except ChildFailure:
+            self._spare.end()
+            self._spare = None
+
+    def _drop_baseline(self) -> None:
+        if self._kept is not None:
+            self._kept[1].child.end()
+            self._kept = None
+
+    def _now(self, job: Job | None, phase: str, done: int = 0) -> None:
+        self._progress = replace(
+            self._progress,
+            pair=job.pair if job else None,
+            phase=phase,
+            batch=done,
+            batches=len(job.batches) if job else 0,
+        )
+
+
+@contextmanager
+def failures_of(side: Side) -> Iterator[None]:
+    """Says of a ChildFailure whose it is."""
+    try:
+        yield
+    except ChildFailure as failure:
+        raise SideFailure(side, failure) from failure
+
+
+def require_same(reference: ModelConfig, live: ModelConfig) -> None:
+    """Raises ConfigMismatch where the live candidate differs from the reference in a fact that both have."""
+    different = differences(reference, live)
+    if different:
+        raise ConfigMismatch("; ".join(str(difference) for difference in different))
+
+
+def find_device() -> Device:
+    """The first GPU that this process may use, else the CPU."""
+    if not torch.cuda.is_available():
+        return Device(cpu_name())
+    uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+    pynvml.nvmlInit()
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        return Device(str(pynvml.nvmlDeviceGetName(handle)), uuid, pynvml.nvmlDeviceGetMinorNumber(handle))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux gives it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    if torch.cuda.is_available():
+        versions["cuda"] = str(torch.version.cuda)
+        pynvml.nvmlInit()
+        versions["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
+        pynvml.nvmlShutdown()
+    return versions

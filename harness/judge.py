@@ -1,0 +1,284 @@
+"""From what was measured of a pair to its verdict, and from all pairs to the statistics of a run.
+
+Pure: a stored record can be judged again with other limits, without a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from actors.messages import Status
+from harness.records import PairFacts, PairRecord, Protocol, Reason, Verdict
+from harness.stats import Interval
+
+NOT_THE_CANDIDATES_FAULT = frozenset({Status.MISSING_TASK, Status.BASELINE_FAILED, Status.INFRASTRUCTURE})
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What pairs are judged by. `max_quality_loss` is a fraction; a task's own limit goes before it."""
+
+    protocol: Protocol
+    max_quality_loss: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict of one pair. `detail` is a sentence with the numbers behind it.
+
+    achievement_rate: of a hard task, min(1, reached / required) by point values; 0 where the loss is above
+    the limit or the pair was not measured; None where the task is not hard, or one of the two is not known.
+    max_quality_loss: the limit that was applied, as a fraction.
+    """
+
+    verdict: Verdict
+    reason: Reason | None
+    detail: str
+    achievement_rate: float | None
+    max_quality_loss: float
+
+
+@dataclass(frozen=True)
+class _Finding:
+    verdict: Verdict
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How one figure is compared and written. The phrases are for PASS, FAIL and INCONCLUSIVE."""
+
+    name: str
+    at_least: bool
+    phrases: Mapping[Verdict, str]
+    factor: float  # from the value to what is written
+    unit: str
+    decimals: int
+
+
+def _phrases(holds: str, fails: str, doubt: str) -> dict[Verdict, str]:
+    return {Verdict.PASS: holds, Verdict.FAIL: fails, Verdict.INCONCLUSIVE: doubt}
+
+
+_QUALITY_PHRASES = _phrases("is within the limit of", "is above the limit of", "is not clearly within the limit of")
+_SPEEDUP_PHRASES = _phrases("reaches the required", "is below the required", "is not clearly above the required")
+_LATENCY_PHRASES = _phrases("is within the required", "is above the required", "is not clearly within the required")
+_SCALES = {
+    Reason.QUALITY: _Scale("quality loss", False, _QUALITY_PHRASES, factor=100.0, unit="%", decimals=1),
+    Reason.SPEEDUP: _Scale("speedup", True, _SPEEDUP_PHRASES, factor=1.0, unit="x", decimals=2),
+    Reason.LATENCY: _Scale("time per image", False, _LATENCY_PHRASES, factor=1.0, unit=" s", decimals=3),
+}
+
+
+def judge(pair: PairFacts, criteria: Criteria) -> Judgement:
+    """The verdict of one pair.
+
+    A demand that is surely missed is a FAIL, whatever else is in doubt; then one in doubt is INCONCLUSIVE.
+    Of several the first is named: quality, speedup, latency. Under the strict protocol sure means the whole
+    interval, under the fixed one the point value (of the speedup: mean over mean).
+    """
+    limit = criteria.max_quality_loss if pair.req_max_quality_loss is None else pair.req_max_quality_loss
+    if pair.status is not Status.MEASURED:
+        verdict, reason = _unmeasured(pair.status)
+        detail = pair.detail or f"the pair ended with the status {pair.status}"
+        return Judgement(verdict, reason, detail, 0.0 if pair.difficulty == "hard" else None, limit)
+    findings = _findings(pair, limit, criteria.protocol)
+    achieved = _achievement_rate(pair, limit, criteria.protocol)
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        for finding in findings:
+            if finding.verdict is verdict:
+                return Judgement(verdict, finding.reason, finding.sentence, achieved, limit)
+    sentences = [finding.sentence for finding in findings]
+    if len(findings) == 1:
+        sentences.append("no speedup or latency is required")
+    return Judgement(Verdict.PASS, None, "; ".join(sentences), achieved, limit)
+
+
+def judged(pair: PairFacts, criteria: Criteria) -> PairRecord:
+    """The record of what is known of a pair; a record is judged again by other criteria."""
+    judgement = judge(pair, criteria)
+    strict = judge(pair, replace(criteria, protocol=Protocol.STRICT))
+    fixed = judge(pair, replace(criteria, protocol=Protocol.FIXED))
+    facts = {field.name: getattr(pair, field.name) for field in fields(PairFacts)}
+    return PairRecord(
+        **{**facts, "detail": judgement.detail},
+        protocol=criteria.protocol,
+        max_quality_loss=judgement.max_quality_loss,
+        verdict=judgement.verdict,
+        passed=judgement.verdict is Verdict.PASS,
+        reason=judgement.reason,
+        achievement_rate=judgement.achievement_rate,
+        strict_verdict=strict.verdict,
+        strict_reason=strict.reason,
+        fixed_verdict=fixed.verdict,
+        fixed_reason=fixed.reason,
+    )
+
+
+def _unmeasured(status: Status) -> tuple[Verdict, Reason]:
+    if status is Status.CONFIG_MISMATCH:
+        return Verdict.FAIL, Reason.CONFIG
+    if status in NOT_THE_CANDIDATES_FAULT:
+        return Verdict.INCONCLUSIVE, Reason.ERROR
+    return Verdict.FAIL, Reason.ERROR
+
+
+def _reached_speedup(pair: PairFacts, protocol: Protocol) -> float | None:
+    return pair.speedup if protocol == Protocol.STRICT else pair.speedup_mean_over_mean
+
+
+def _findings(pair: PairFacts, limit: float, protocol: Protocol) -> list[_Finding]:
+    """What each demand on a measured pair comes to, the weightiest first."""
+
+    def compare(
+        reason: Reason, value: float | None, low: float | None, high: float | None, required: float
+    ) -> _Finding:
+        if value is None:
+            sentence = f"{_SCALES[reason].name} is not known: the baseline's mean CLIP score is not positive"
+            return _Finding(Verdict.INCONCLUSIVE, reason, sentence)
+        # Under the fixed protocol the point value is all there is.
+        known = Interval(value, low, high) if protocol == Protocol.STRICT else Interval(value, value, value)
+        return _compare(reason, known, required)
+
+    loss = (pair.quality_loss, pair.quality_loss_low, pair.quality_loss_high)
+    findings = [compare(Reason.QUALITY, *loss, limit)]
+    if pair.requirement_problem is not None:
+        findings.append(_Finding(Verdict.INCONCLUSIVE, Reason.REQUIREMENT, pair.requirement_problem))
+    if pair.req_speedup is not None:
+        ratio = (_reached_speedup(pair, protocol), pair.speedup_low, pair.speedup_high)
+        findings.append(compare(Reason.SPEEDUP, *ratio, pair.req_speedup))
+    if pair.req_latency_s is not None:
+        seconds = pair.candidate_seconds_per_image
+        ends = (pair.candidate_seconds_per_image_low, pair.candidate_seconds_per_image_high)
+        findings.append(compare(Reason.LATENCY, seconds, *ends, pair.req_latency_s))
+    return findings
+
+
+def _compare(reason: Reason, value: Interval, limit: float) -> _Finding:
+    """Written so that a NaN neither passes nor fails."""
+    scale = _SCALES[reason]
+    if value.low is None or value.high is None:
+        verdict = Verdict.INCONCLUSIVE
+    elif scale.at_least:
+        verdict = _verdict(fails=value.high < limit, holds=value.low >= limit)
+    else:
+        verdict = _verdict(fails=value.low > limit, holds=value.high <= limit)
+    return _Finding(verdict, reason, _sentence(scale, value, limit, verdict))
+
+
+def _verdict(*, fails: bool, holds: bool) -> Verdict:
+    if fails:
+        return Verdict.FAIL
+    return Verdict.PASS if holds else Verdict.INCONCLUSIVE
+
+
+def _sentence(scale: _Scale, value: Interval, limit: float, verdict: Verdict) -> str:
+    """Such as "speedup 1.12x (1.10x to 1.14x) is below the required 1.50x"."""
+    numbers = [number for number in (value.value, value.low, value.high) if number is not None]
+    write = _writer(scale, numbers, limit)
+    if value.low is None or value.high is None:
+        figures = f"{scale.name} {write(value.value)} against {write(limit)}"
+        return f"{figures}: one observation has no interval, more batches are needed"
+    interval = "" if value.low == value.high else f" ({write(value.low)} to {write(value.high)})"
+    return f"{scale.name} {write(value.value)}{interval} {scale.phrases[verdict]} {write(limit)}"
+
+
+def _writer(scale: _Scale, numbers: Sequence[float], limit: float) -> Callable[[float], str]:
+    """Writes numbers with enough decimals that none of them looks like the limit without being it."""
+    decimals = scale.decimals
+    while decimals < 6 and any(
+        number != limit and round(number * scale.factor, decimals) == round(limit * scale.factor, decimals)
+        for number in numbers
+    ):
+        decimals += 1
+    return lambda number: f"{number * scale.factor:.{decimals}f}{scale.unit}"
+
+
+def _achievement_rate(pair: PairFacts, limit: float, protocol: Protocol) -> float | None:
+    if pair.difficulty != "hard" or pair.quality_loss is None:
+        return None
+    if not pair.quality_loss <= limit:
+        return 0.0
+    if pair.requirement_problem is not None:
+        return None
+    shares = [1.0]
+    reached = _reached_speedup(pair, protocol)
+    if pair.req_speedup is not None and reached is not None:
+        shares.append(reached / pair.req_speedup)
+    if pair.req_latency_s is not None and pair.candidate_seconds_per_image is not None:
+        shares.append(pair.req_latency_s / pair.candidate_seconds_per_image)
+    return min(shares)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How a group of pairs came out; what failed is part of `tasks` like all others."""
+
+    tasks: int
+    passed: int
+    failed: int
+    inconclusive: int
+    protocols_differ: int  # pairs whose verdict the strict and the fixed protocol disagree on
+    achievement_known: int  # hard tasks with an achievement rate
+    mean_achievement_rate: float | None  # of those; None where there are none
+
+    @property
+    def pass_rate(self) -> float | None:
+        """passed / tasks; None of no tasks."""
+        return self.passed / self.tasks if self.tasks else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The statistics of a run: of all its pairs, and of groups of them by the group's name.
+
+    A pair whose candidate has two methods counts in both groups.
+    """
+
+    total: Counts
+    by_level: Mapping[str, Counts]
+    by_difficulty: Mapping[str, Counts]
+    by_method: Mapping[str, Counts]
+    by_status: Mapping[str, Counts]
+    by_reason: Mapping[str, Counts]
+
+
+def summarise(records: Sequence[PairRecord]) -> Summary:
+    """The statistics of a run, in which every record counts."""
+
+    def grouped(names: Callable[[PairRecord], Iterable[str]]) -> dict[str, Counts]:
+        groups: dict[str, list[PairRecord]] = {}
+        for record in records:
+            for name in names(record):
+                groups.setdefault(name, []).append(record)
+        return {name: _counts(groups[name]) for name in sorted(groups)}
+
+    return Summary(
+        total=_counts(records),
+        by_level=grouped(lambda record: ["not given" if record.level is None else str(record.level)]),
+        by_difficulty=grouped(lambda record: [record.difficulty or "not given"]),
+        by_method=grouped(_methods),
+        by_status=grouped(lambda record: [record.status]),
+        by_reason=grouped(lambda record: [record.reason or "none"]),
+    )
+
+
+def _methods(record: PairRecord) -> Iterable[str]:
+    if record.candidate_methods is None:
+        return ["not known"]
+    return dict.fromkeys(record.candidate_methods) or ["none"]
+
+
+def _counts(records: Sequence[PairRecord]) -> Counts:
+    rates = [record.achievement_rate for record in records if record.achievement_rate is not None]
+    return Counts(
+        tasks=len(records),
+        passed=sum(record.verdict is Verdict.PASS for record in records),
+        failed=sum(record.verdict is Verdict.FAIL for record in records),
+        inconclusive=sum(record.verdict is Verdict.INCONCLUSIVE for record in records),
+        protocols_differ=sum(record.strict_verdict is not record.fixed_verdict for record in records),
+        achievement_known=len(rates),
+        mean_achievement_rate=sum(rates) / len(rates) if rates else None,
+    )

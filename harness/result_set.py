@@ -1,0 +1,231 @@
+"""A result set: the folder that a run fills pair by pair, and that a later run takes up where this one stopped.
+
+run.json                    configuration, versions, machine, and the pairs' order
+parts/<hash of prompt_id>/  one finished pair: pairs.parquet, batches.parquet, images.parquet
+pairs.parquet, ...          all pairs, once the run is closed; the parts are gone then
+evaluation_results.json     the pairs as a list of dictionaries
+.lock                       held by the run that writes here
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from actors.messages import BatchRow, ImageRow
+from harness.durable import ASIDE, replace_file, replace_json, sync
+from harness.records import (
+    BATCHES_SCHEMA,
+    IMAGES_SCHEMA,
+    PAIRS_SCHEMA,
+    PairRecord,
+    batches_table,
+    images_table,
+    pairs_table,
+    rows_of,
+)
+from harness.run_info import LOCK_FILE, ResultSetError, read_run_info, write_run_info
+
+SCHEMAS = {"pairs": PAIRS_SCHEMA, "batches": BATCHES_SCHEMA, "images": IMAGES_SCHEMA}
+
+
+class ResultSet:
+    """A result set that is open for writing, by this process alone. Made by `open`; a context manager."""
+
+    def __init__(self, folder: Path, order: Sequence[str], lock: int) -> None:
+        self.folder = folder
+        self._parts = folder / "parts"
+        self._order = order
+        self._lock = lock
+        self._finished: set[str] = set(_table(folder, "pairs")["prompt_id"].to_pylist())
+
+    @classmethod
+    def open(cls, folder: Path, run_info: Mapping[str, Any], order: Sequence[str]) -> Self:
+        """A new result set in `folder`, or the one that is there, to be continued.
+
+        run_info: plain JSON values; "config" holds the resolved configuration, which a continued run must share.
+        order: the prompt ids in the annotation's order.
+        Raises ResultSetError where another run holds the folder, where it holds something else or a run of
+        another configuration, and where it cannot be made.
+        """
+        read_run_info(folder)  # raises before anything is written into a folder that is not ours
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ResultSetError(f"{folder}: cannot be written: {error.strerror}; give another --out") from None
+        try:
+            _take(lock, folder)
+            write_run_info(folder, run_info, order)
+            _clear_unfinished(folder)
+            return cls(folder, order, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def finished(self) -> set[str]:
+        """The prompt ids whose records are in."""
+        return set(self._finished)
+
+    def append(self, record: PairRecord, batches: Iterable[BatchRow], images: Iterable[ImageRow]) -> None:
+        """Add a finished pair; once this returns, it survives a kill.
+
+        Raises ResultSetError where the pair has a record already.
+        """
+        if record.prompt_id in self._finished:
+            raise ResultSetError(f"{self.folder}: pair {record.prompt_id} has a record already")
+        tables = {
+            "pairs": pairs_table([record]),
+            "batches": batches_table(record.prompt_id, batches),
+            "images": images_table(record.prompt_id, images),
+        }
+        name = hashlib.sha256(record.prompt_id.encode("utf-8", "backslashreplace")).hexdigest()
+        aside = self._parts / f"{ASIDE}{name}"
+        aside.mkdir(parents=True)
+        for table_name, table in tables.items():
+            pq.write_table(table, aside / f"{table_name}.parquet")
+            sync(aside / f"{table_name}.parquet")
+        sync(aside)
+        aside.rename(self._parts / name)
+        sync(self._parts)
+        self._finished.add(record.prompt_id)
+
+    def finalise(self) -> None:
+        """Merge the parts into the tables and remove them. What is cut off here is done again by the next."""
+        tables = {name: _ordered(_table(self.folder, name), self._order) for name in SCHEMAS}
+        for name, table in tables.items():
+            replace_file(self.folder / f"{name}.parquet", partial(pq.write_table, table))
+        results = [_result(record) for record in rows_of(tables["pairs"], PairRecord)]
+        replace_json(self.folder / "evaluation_results.json", results)
+        if self._parts.exists():
+            merged = self.folder / f"{ASIDE}parts"
+            self._parts.rename(merged)
+            shutil.rmtree(merged)
+
+    def close(self) -> None:
+        """Merge, and let go of the folder."""
+        try:
+            self.finalise()
+        finally:
+            os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def load(folder: Path) -> list[PairRecord]:
+        """The records of a result set in the annotation's order; of one that still runs, those that are in.
+
+        Raises ResultSetError where the folder is missing or holds no result set of this version.
+        """
+        if not folder.is_dir():
+            raise ResultSetError(f"{folder}: there is no such folder; give the --out of a run")
+        info = read_run_info(folder)
+        if info is None:
+            raise ResultSetError(f"{folder}: the folder is empty; give the --out of a run")
+        return rows_of(_ordered(_table(folder, "pairs"), info["prompt_ids"]), PairRecord)
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Lock the file; it stays locked until it is closed or the process ends, in whatever way."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 200).decode(errors="replace") or "it has just started"
+        raise ResultSetError(
+            f"{folder}: another run is writing here ({holder}); wait for it, or give another --out"
+        ) from None
+    except OSError as error:
+        raise ResultSetError(f"{folder}: its file system has no locks: {error.strerror}; give another --out") from None
+    os.ftruncate(lock, 0)
+    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """Remove what a killed run left half done; a part that cannot be read is no finished pair."""
+    for left in (*folder.glob(f"{ASIDE}*"), *folder.glob(f"parts/{ASIDE}*")):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    for part in folder.glob("parts/*"):
+        if any(_read(part / f"{name}.parquet") is None for name in SCHEMAS):
+            shutil.rmtree(part)
+
+
+def _read(path: Path) -> pa.Table | None:
+    """The table of one file, None where it cannot be read.
+
+    Not by `pq.read_table`, which takes folder names such as lr=3 for columns.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read()
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _table(folder: Path, name: str) -> pa.Table:
+    """The merged table with the parts that are not in it yet."""
+    # The parts first: a run may be merging them, and then what has gone from here is in the table.
+    paths = [path for path in folder.glob(f"parts/*/{name}.parquet") if not path.parent.name.startswith(ASIDE)]
+    parts = [table for table in map(_read, paths) if table is not None]
+    new = pa.concat_tables([SCHEMAS[name].empty_table(), *parts])
+    if not (folder / f"{name}.parquet").exists():
+        return new
+    old = _read(folder / f"{name}.parquet")
+    if old is None:
+        raise ResultSetError(f"{folder / name}.parquet: cannot be read; give another folder")
+    # A merge that was cut off has put rows there whose parts are still here.
+    merged_before = pc.is_in(old["prompt_id"], value_set=new["prompt_id"].combine_chunks())
+    return pa.concat_tables([old.filter(pc.invert(merged_before)), new])
+
+
+def _ordered(table: pa.Table, order: Sequence[str]) -> pa.Table:
+    """The rows in the order of their pairs; within a pair as they were written."""
+    places = {prompt_id: place for place, prompt_id in enumerate(order)}
+    row_places = [places.get(prompt_id, len(places)) for prompt_id in table["prompt_id"].to_pylist()]
+    return table.take(pc.sort_indices(pa.array(row_places, pa.int64())))  # a stable sort
+
+
+def _result(record: PairRecord) -> dict[str, Any]:
+    """An entry of evaluation_results.json."""
+    return {
+        "prompt_id": record.prompt_id,
+        "level": record.level,
+        "difficulty": record.difficulty,
+        "passed": record.passed,
+        "verdict": record.verdict,
+        "reason": record.reason,
+        "status": record.status,
+        "detail": record.detail,
+        "speedup": record.speedup,
+        "quality_loss": record.quality_loss,
+        "baseline_clip": record.baseline_clip,
+        "candidate_clip": record.candidate_clip,
+        "baseline_seconds_per_image": record.baseline_seconds_per_image,
+        "candidate_seconds_per_image": record.candidate_seconds_per_image,
+        "requirement": {
+            "speedup": record.req_speedup,
+            "latency_s": record.req_latency_s,
+            "max_quality_loss": record.max_quality_loss,
+        },
+        "achievement_rate": record.achievement_rate,
+    }
