@@ -1,15 +1,14 @@
 """The only process that runs a model file. Started by `actors.sandbox`; never imported by a supervisor.
 
-    python -m actors.child REQUESTS_FD ANSWERS_FD
+    python -m actors.child REQUESTS_FD ANSWERS_FD MODULE ...
 
-It imports torch and diffusers, says that it is ready, and then answers one request at a time: `load` (a model file's
+It imports the modules, says that it is ready, and then answers one request at a time: `load` (a model file's
 source) and `generate` (prompts and seeds -> pixels). What it says of itself, its own clock included, is a claim of the
 code under test; the supervisor checks what it can.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import inspect
@@ -29,9 +28,6 @@ from typing import Any
 from actors.model_config import denoiser, live_config
 from actors.protocol import Channel, ChannelClosed
 
-# Imported before the first request: what nearly every diffusers model file needs.
-PREIMPORTS = ("torch", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
-
 
 class NoPipeline(Exception):
     """The module has neither a pipeline called `pipe` nor a `load_pipe`."""
@@ -40,11 +36,14 @@ class NoPipeline(Exception):
 class LoadedModel:
     """A model file's pipeline and the call of it that is timed."""
 
-    def __init__(self, path: str, source: bytes, call: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, source: bytes, call: Mapping[str, Any], steps: int | None) -> None:
         self.call = dict(call)
         module = run_as_module(path, source)
         self.pipe: Any = find_pipe(module)
-        self.forward = _forward(module, self.pipe)
+        self.stated_steps = steps
+        self.direct = getattr(module, "pipe_forward", None) is None
+        self.forward = _forward(module, self.pipe, {} if steps is None else {"num_inference_steps": steps})
+        self.called = False
         while isinstance(self.pipe, functools.partial):  # `pipe = partial(pipeline, num_inference_steps=30)`
             self.pipe = self.pipe.func
         self.denoiser_calls = 0
@@ -62,6 +61,7 @@ class LoadedModel:
             "output_type": "pt",
         }
         self.denoiser_calls = 0
+        self.called = True
         if not torch.cuda.is_available():
             start = time.perf_counter()
             output = self.forward(list(prompts), **call)
@@ -76,15 +76,15 @@ class LoadedModel:
         return output, begin.elapsed_time(end) / 1000
 
     def steps(self) -> int | None:
-        """The steps of the last call, else those that a call makes when it is not told."""
-        scheduler = getattr(self.pipe, "scheduler", None)
-        steps = getattr(scheduler, "num_inference_steps", None)
-        if steps is None:
-            steps = self.call.get("num_inference_steps")
-        if steps is None:
-            with contextlib.suppress(TypeError, ValueError):
-                parameter = inspect.signature(type(self.pipe).__call__).parameters.get("num_inference_steps")
-                steps = parameter.default if parameter else None
+        """The steps of the last call; before one, those that it will make, or None where `pipe_forward` decides."""
+        if self.called:
+            steps = getattr(getattr(self.pipe, "scheduler", None), "num_inference_steps", None)
+        elif self.direct:
+            parameters = inspect.signature(type(self.pipe).__call__).parameters
+            default = getattr(parameters.get("num_inference_steps"), "default", None)
+            steps = self.stated_steps or default
+        else:
+            steps = None
         return steps if isinstance(steps, int) else None
 
     def _prepare(self) -> None:
@@ -127,17 +127,21 @@ def find_pipe(module: ModuleType) -> object:
     return pipe
 
 
-def _forward(module: ModuleType, pipe: Any) -> Callable[..., Any]:
+def _forward(module: ModuleType, pipe: Any, steps: Mapping[str, int]) -> Callable[..., Any]:
     """The call to time: `pipe_forward`, else the T-GATE call of a wrapped pipeline, else the pipeline itself."""
     custom = getattr(module, "pipe_forward", None)
-    if custom is not None:
-        parameters = inspect.signature(custom).parameters.values()
-        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-            return functools.partial(custom, pipe)
-        taken = {parameter.name for parameter in parameters}
-        return lambda prompts, **call: custom(pipe, prompts, **{k: v for k, v in call.items() if k in taken})
-    target = pipe.tgate if hasattr(pipe, "tgate") else pipe
-    return lambda prompts, **call: target(prompt=prompts, **call)
+    if custom is None:
+        target = pipe.tgate if hasattr(pipe, "tgate") else pipe
+        return lambda prompts, **call: target(prompt=prompts, **{**steps, **call})
+    parameters = inspect.signature(custom).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    asked = {name: value for name, value in steps.items() if name in parameters}
+
+    def forward(prompts: list[str], **call: Any) -> Any:
+        taken = {name: value for name, value in call.items() if takes_all or name in parameters}
+        return custom(pipe, prompts, **{**asked, **taken})
+
+    return forward
 
 
 def _lies_on_cpu(pipe: Any) -> bool:
@@ -170,7 +174,7 @@ class Requests:
 
     def load(self, header: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes]:
         """Makes the pipeline."""
-        self.model = LoadedModel(header["path"], source, header["call"])
+        self.model = LoadedModel(header["path"], source, header["call"], header["steps"])
         return {}, b""
 
     def config(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
@@ -232,7 +236,7 @@ def main() -> None:
     forget_ray()
     threading.Thread(target=end_with, args=(requests_fd,), daemon=True).start()
     start = time.perf_counter()
-    for name in PREIMPORTS:
+    for name in sys.argv[3:]:
         importlib.import_module(name)
     channel = Channel(requests_fd, answers_fd)
     channel.send({"import_s": time.perf_counter() - start})

@@ -6,36 +6,19 @@ exception that the driver sees is always the infrastructure's.
 
 from __future__ import annotations
 
-import platform
 import socket
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-import pynvml
-import torch
-
+from actors.machine import find_device, installed_versions
 from actors.measure import LoadedSide, Measurement, SideFailure
 from actors.messages import Job, Limits, Machine, ModelFile, Outcome, Progress, SandboxSpec, ScorerSpec, Side, Status
 from actors.model_config import ModelConfig, differences
-from actors.sandbox import Child, ChildFailure, Device, choose_tier
+from actors.sandbox import Child, ChildFailure, choose_tier
 from actors.scoring import Scorer
-
-VERSIONED = (
-    "diffharness",
-    "torch",
-    "diffusers",
-    "transformers",
-    "open_clip_torch",
-    "ray",
-    "DeepCache",
-    "tomesd",
-    "tgate",
-)
 
 
 class ConfigMismatch(Exception):
@@ -145,7 +128,7 @@ class GpuActor:
 
     def _warm_baseline(self, job: Job) -> tuple[LoadedSide, bool]:
         """The baseline's warm side, and whether it was kept from an earlier pair."""
-        key = f"{job.baseline.sha256} {job.baseline.path} {sorted(job.baseline.call.items())}"
+        key = job.baseline.sha256
         if self._kept is not None and self._kept[0] == key:
             return self._kept[1], True
         self._drop_baseline()
@@ -228,40 +211,3 @@ def require_same(reference: ModelConfig, live: ModelConfig) -> None:
     different = differences(reference, live)
     if different:
         raise ConfigMismatch("; ".join(str(difference) for difference in different))
-
-
-def find_device() -> Device:
-    """The first GPU that this process may use, else the CPU."""
-    if not torch.cuda.is_available():
-        return Device(cpu_name())
-    uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-    pynvml.nvmlInit()
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        return Device(str(pynvml.nvmlDeviceGetName(handle)), uuid, pynvml.nvmlDeviceGetMinorNumber(handle))
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def cpu_name() -> str:
-    """The processor's name, as Linux gives it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def installed_versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    versions = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    if torch.cuda.is_available():
-        versions["cuda"] = str(torch.version.cuda)
-        pynvml.nvmlInit()
-        versions["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
-        pynvml.nvmlShutdown()
-    return versions

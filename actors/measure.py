@@ -36,7 +36,7 @@ class LoadedSide:
     @classmethod
     def load(cls, side: Side, child: Child, file: ModelFile, limits: Limits) -> LoadedSide:
         """Makes the pipeline of `file` in `child`. Raises ChildFailure."""
-        request = {"path": file.path, "call": dict(file.call)}
+        request = {"path": file.path, "call": dict(file.call), "steps": file.steps}
         *_, seconds = child.ask("load", limits.load_s, request, file.source)
         return cls(side, child, limits, seconds, ask_config(child, limits))
 

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from actors.model_config import ModelConfig
@@ -45,6 +44,10 @@ class Status(StrEnum):
     INFRASTRUCTURE = "infrastructure"  # the actor, the node or the harness itself failed
 
 
+class PoolError(RuntimeError):
+    """No actor could be started; says why and what to mend."""
+
+
 class Side(StrEnum):
     """Which of a pair's two pipelines."""
 
@@ -56,17 +59,14 @@ class Side(StrEnum):
 class ModelFile:
     """A model file as it travels: its text goes with the job, so what was read and hashed is what runs.
 
-    `call` holds keyword arguments for every call of its pipeline (such as `num_inference_steps`).
+    `call` holds keyword arguments for every call, as configured. `steps` is what the source states: a pipeline that is
+    called directly is told it; a `pipe_forward` only where it asks, since it mostly passes its own on.
     """
 
     path: str
     source: bytes
     call: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path, call: Mapping[str, Any]) -> ModelFile:
-        """The file at `path` as it is now. Raises OSError."""
-        return cls(str(path.absolute()), path.read_bytes(), dict(call))
+    steps: int | None = None
 
     @property
     def sha256(self) -> str:
@@ -107,6 +107,8 @@ class SandboxSpec:
     visible: tuple[str, ...] = ()  # more folders to show, read-only
     environment: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None  # of the CPU that a child may use; None leaves it to torch
+    # Imported before a child knows its file: what nearly every diffusers model file needs.
+    preimports: tuple[str, ...] = ("torch", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,17 @@ class ScorerSpec:
 
     model: str  # "ViT-L-14", or "local-dir:/a/folder"
     pretrained: str | None = None  # a tag such as "openai", or a checkpoint file
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Where actors run and what each of them is started with."""
+
+    address: str  # of a Ray cluster; "auto": a running one, else this machine alone; "local": this machine alone
+    device: str  # "gpu", "cpu", or "auto": GPUs where there are any
+    actors: int | None  # at most this many; None: one per GPU, or one that has all of a machine's CPU
+    sandbox: SandboxSpec
+    scorer: ScorerSpec
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ FAST_SAMPLERS = frozenset(
 )
 
 # What the names of adapters distilled for few steps contain, in lower case.
-DISTILLED_LORA_WORDS = ("lcm", "turbo", "lightning", "hyper", "tcd", "pcm", "dmd", "flash")
+DISTILLED_LORA_WORDS = ("lcm", "turbo", "lightning", "hyper-sd", "hyper-flux", "flash-sd", "tcd", "pcm", "dmd")
 
 
 @dataclass(frozen=True)
@@ -171,13 +171,17 @@ def _has_half_precision(pipe: Any, modules: list[Any]) -> bool:
 
 def _has_channels_last(pipe: Any, modules: list[Any]) -> bool:
     # A 1x1 convolution is contiguous in both formats, so only weights that differ count.
-    network = denoiser(pipe)
-    weights = network.parameters() if callable(getattr(network, "parameters", None)) else ()
+    weights = (weight for module in modules for weight in module.parameters(recurse=False))
     return any(weight.dim() == 4 and weight.stride(1) == 1 and not weight.is_contiguous() for weight in weights)
 
 
 def _has_fused_projections(pipe: Any, modules: list[Any]) -> bool:
-    return any(getattr(module, "fused_projections", False) is True for module in modules)
+    # unfuse_qkv_projections() leaves the mark on the modules named `Attention`, but takes the processor back.
+    return any(
+        getattr(module, "fused_projections", False) is True
+        and (type(module).__name__ != "Attention" or type(module.processor).__name__.startswith("Fused"))
+        for module in modules
+    )
 
 
 def _attention_backends(modules: list[Any]) -> set[str]:

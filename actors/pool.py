@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from actors.messages import Job, Limits, Machine, Outcome, Progress, SandboxSpec, ScorerSpec, Status
+from actors.messages import Job, Machine, Outcome, PoolError, PoolSpec, Progress, Status
 
 ATTEMPTS = 2  # of a job whose actor died
 START_S = 600.0  # an actor's start: a process, its imports from a cold disk, the CLIP model
@@ -23,20 +23,8 @@ GRACE_S = 90.0  # beyond a job's own limits; a cut network takes Ray 64 s to not
 POLL_S = 0.5
 
 
-class PoolError(RuntimeError):
-    """No actor could be started; says why and what to mend."""
-
-
-@dataclass(frozen=True)
-class PoolSpec:
-    """Where actors run and what each of them is started with."""
-
-    address: str  # of a Ray cluster; "auto": a running one, else this machine alone; "local": this machine alone
-    device: str  # "gpu", "cpu", or "auto": GPUs where there are any
-    actors: int | None  # at most this many; None: one per GPU, or one that has all of a machine's CPU
-    sandbox: SandboxSpec
-    scorer: ScorerSpec
-    limits: Limits
+# Restarts and repeats are the driver's; `progress` answers while `measure` runs.
+WORKER_OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"progress": 1}}
 
 
 class Worker:
@@ -56,9 +44,13 @@ class Worker:
         """Measures one pair."""
         return self.actor.measure(job, more_to_come)
 
+    @ray.method(concurrency_group="progress")
     def progress(self) -> Progress:
         """What the actor does now."""
         return self.actor.progress() if hasattr(self, "actor") else Progress(self.name, None, "starting")
+
+
+RemoteWorker: Any = ray.remote(**WORKER_OPTIONS)(Worker)
 
 
 @dataclass
@@ -134,8 +126,7 @@ class Pool:
         return "gpu" if self._resources["num_gpus"] else "cpu"
 
     def _start(self, name: str) -> Slot:
-        options = {**self._resources, "max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"progress": 1}}
-        return Slot(name, ray.remote(Worker).options(**options).remote(name))
+        return Slot(name, RemoteWorker.options(**self._resources).remote(name))
 
     def _opened(self, opening: list[Any]) -> list[Machine]:
         try:
@@ -175,7 +166,7 @@ class Pool:
             return Outcome(job.pair, job.attempt, Status.INFRASTRUCTURE, detail, log=str(error)[-4000:])
 
     def _progress(self) -> list[Progress]:
-        calls = [slot.handle.progress.options(concurrency_group="progress").remote() for slot in self.slots]
+        calls = [slot.handle.progress.remote() for slot in self.slots]
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=POLL_S)
         seen = []
         for slot, call in zip(self.slots, calls, strict=True):

@@ -73,7 +73,7 @@ class Child:
         self._folder = tempfile.TemporaryDirectory(prefix="diffharness-") if tier == "process" else None
         request_out, request_in = os.pipe()
         answer_out, answer_in = os.pipe()
-        arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in)]
+        arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in), *spec.preimports]
         if self._folder is None:
             command, environment = bwrap_command(spec, device) + arguments, {}
         else:

@@ -13,6 +13,7 @@ from harness.records import PairFacts, PairRecord, Protocol, Reason, Verdict
 from harness.stats import Interval
 
 NOT_THE_CANDIDATES_FAULT = frozenset({Status.MISSING_TASK, Status.BASELINE_FAILED, Status.INFRASTRUCTURE})
+NOT_GIVEN = "not given"  # the group of tasks without a level, or without a difficulty
 
 
 @dataclass(frozen=True)
@@ -131,34 +132,34 @@ def _reached_speedup(pair: PairFacts, protocol: Protocol) -> float | None:
 
 def _findings(pair: PairFacts, limit: float, protocol: Protocol) -> list[_Finding]:
     """What each demand on a measured pair comes to, the weightiest first."""
-
-    def compare(
-        reason: Reason, value: float | None, low: float | None, high: float | None, required: float
-    ) -> _Finding:
-        if value is None:
-            sentence = f"{_SCALES[reason].name} is not known: the baseline's mean CLIP score is not positive"
-            return _Finding(Verdict.INCONCLUSIVE, reason, sentence)
-        # Under the fixed protocol the point value is all there is.
-        known = Interval(value, low, high) if protocol == Protocol.STRICT else Interval(value, value, value)
-        return _compare(reason, known, required)
-
-    loss = (pair.quality_loss, pair.quality_loss_low, pair.quality_loss_high)
-    findings = [compare(Reason.QUALITY, *loss, limit)]
+    loss = _known(pair.quality_loss, pair.quality_loss_low, pair.quality_loss_high, protocol)
+    findings = [_compare(Reason.QUALITY, loss, limit)]
     if pair.requirement_problem is not None:
         findings.append(_Finding(Verdict.INCONCLUSIVE, Reason.REQUIREMENT, pair.requirement_problem))
     if pair.req_speedup is not None:
-        ratio = (_reached_speedup(pair, protocol), pair.speedup_low, pair.speedup_high)
-        findings.append(compare(Reason.SPEEDUP, *ratio, pair.req_speedup))
+        reached = _reached_speedup(pair, protocol)
+        speedup = _known(reached, pair.speedup_low, pair.speedup_high, protocol)
+        findings.append(_compare(Reason.SPEEDUP, speedup, pair.req_speedup))
     if pair.req_latency_s is not None:
-        seconds = pair.candidate_seconds_per_image
         ends = (pair.candidate_seconds_per_image_low, pair.candidate_seconds_per_image_high)
-        findings.append(compare(Reason.LATENCY, seconds, *ends, pair.req_latency_s))
+        seconds = _known(pair.candidate_seconds_per_image, *ends, protocol)
+        findings.append(_compare(Reason.LATENCY, seconds, pair.req_latency_s))
     return findings
 
 
-def _compare(reason: Reason, value: Interval, limit: float) -> _Finding:
-    """Written so that a NaN neither passes nor fails."""
+def _known(value: float | None, low: float | None, high: float | None, protocol: Protocol) -> Interval | None:
+    """What a protocol goes by: the interval, or the point value alone."""
+    if value is None:
+        return None
+    return Interval(value, low, high) if protocol == Protocol.STRICT else Interval(value, value, value)
+
+
+def _compare(reason: Reason, value: Interval | None, limit: float) -> _Finding:
+    """Hold a figure against its limit, written so that a NaN neither passes nor fails."""
     scale = _SCALES[reason]
+    if value is None:
+        sentence = f"{scale.name} is not known: the baseline's mean CLIP score is not positive"
+        return _Finding(Verdict.INCONCLUSIVE, reason, sentence)
     if value.low is None or value.high is None:
         verdict = Verdict.INCONCLUSIVE
     elif scale.at_least:
@@ -257,8 +258,8 @@ def summarise(records: Sequence[PairRecord]) -> Summary:
 
     return Summary(
         total=_counts(records),
-        by_level=grouped(lambda record: ["not given" if record.level is None else str(record.level)]),
-        by_difficulty=grouped(lambda record: [record.difficulty or "not given"]),
+        by_level=grouped(lambda record: [NOT_GIVEN if record.level is None else str(record.level)]),
+        by_difficulty=grouped(lambda record: [record.difficulty or NOT_GIVEN]),
         by_method=grouped(_methods),
         by_status=grouped(lambda record: [record.status]),
         by_reason=grouped(lambda record: [record.reason or "none"]),

@@ -1,21 +1,17 @@
-"""What a task's sentence demands: a speedup, a latency, a limit on the quality loss, in English or Chinese.
+"""What a task demands of a candidate: a speedup, a latency, a limit on the quality loss.
 
-The text goes through four tables, in this order. To teach the reader something new, add a row to one of them.
-
-1. ``SPELLINGS``: one spelling for what can be written in several ways (``twice`` is ``2x``, ``half`` is ``50%``).
-2. ``NOT_DEMANDS``: numbers that demand nothing (steps, GPU names, what the baseline takes now) are blanked.
-3. ``QUANTITIES``: amounts and comparisons become ``2x``, ``40%``, ``1.5s``, ``1.5~2x``, ``≥`` and ``≤``.
-4. ``DEMANDS``: the demands in what is left; each one found is blanked, so that it counts once.
-
-A number that no row recognises is not a requirement: nothing is guessed.
+It is read from the task's sentence, in English or Chinese, unless the task says it in fields of its own. How
+people write demands stands in the tables of `harness.demands`; a number that no row of them recognises is not
+a requirement: nothing is guessed.
 """
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import NamedTuple
+
+from harness.demands import Field, Found, easiest, find_demands
+
+SAME = Fraction(1, 100)  # "33% less time, that is 1.5x" is one demand, rounded
 
 
 class Source(StrEnum):
@@ -27,14 +23,23 @@ class Source(StrEnum):
     NONE = "none"
 
 
+SOURCES = {  # by whether the text, and whether a field, gave a value
+    (True, False): Source.TEXT,
+    (False, True): Source.FIELDS,
+    (True, True): Source.BOTH,
+    (False, False): Source.NONE,
+}
+NOUNS = {Field.SPEEDUP: "speedup", Field.LATENCY: "latency", Field.QUALITY: "limit of the quality loss"}
+
+
 @dataclass(frozen=True)
 class Requirement:
-    """What a candidate must reach; every value that is given must hold. All None: nothing is demanded.
+    """What a candidate must reach: every value that is given. All None: nothing is demanded.
 
     speedup: at least, baseline seconds / candidate seconds.
     latency_s: at most, seconds per image.
-    max_quality_loss: at most, a fraction (0.05 is 5%); overrides the configuration's limit.
-    problem: what the text demands but cannot be read, such as two speedups; the value concerned is None then.
+    max_quality_loss: at most, a fraction (0.05 is 5%), in place of the configuration's limit.
+    problem: demands of the text that contradict each other or that nothing can meet; the value is None then.
     """
 
     speedup: float | None = None
@@ -44,62 +49,44 @@ class Requirement:
     source: Source = Source.NONE
 
 
-# --- conversions ---
-def gain(amount: Fraction, unit: str) -> Fraction:
-    """Speedup of what is 2x or 50% faster."""
-    return 1 + amount if unit == "%" else amount
+def read_requirement(
+    text: str,
+    *,
+    speedup: float | None = None,
+    latency_s: float | None = None,
+    max_quality_loss: float | None = None,
+) -> Requirement:
+    """The requirement of a task: what the text demands, except where a field is given, which overrides it.
+
+    A range ("1.5x to 2x") demands its easier end. A field also settles a contradiction in the text.
+    """
+    fields = {Field.SPEEDUP: speedup, Field.LATENCY: latency_s, Field.QUALITY: max_quality_loss}
+    given = {field: value for field, value in fields.items() if value is not None}
+    read: dict[Field, float] = {}
+    problems = []
+    for field in Field:
+        demands = [found for found in find_demands(text) if found.field is field and field not in given]
+        if problem := _problem(demands):
+            problems.append(problem)
+        elif demands:
+            read[field] = float(easiest(field, [found.value for found in demands]))
+    values = read | given
+    return Requirement(
+        speedup=values.get(Field.SPEEDUP),
+        latency_s=values.get(Field.LATENCY),
+        max_quality_loss=values.get(Field.QUALITY),
+        problem="; ".join(problems) or None,
+        source=SOURCES[bool(read), bool(given)],
+    )
 
 
-def chinese_gain(amount: Fraction, unit: str) -> Fraction:
-    """As `gain`, but 快 1 倍 is twice as fast: once as fast would be no gain."""
-    return 1 + amount if unit == "%" or amount <= 1 else amount
-
-
-def cut(amount: Fraction, unit: str) -> Fraction:
-    """Speedup of what takes 40% less time or whose time is cut 2x; 0 where no time would be left."""
-    if unit == "x":
-        return amount
-    return 1 / (1 - amount) if amount < 1 else Fraction(0)
-
-
-def share_of_time(amount: Fraction, unit: str) -> Fraction:
-    """Speedup of what takes 60% of the baseline's time; 0 where no time would be left."""
-    return 1 / amount if amount else Fraction(0)
-
-
-def as_written(amount: Fraction, unit: str) -> Fraction:
-    """The amount itself."""
-    return amount
-
-
-def kept(amount: Fraction, unit: str) -> Fraction:
-    """Loss of what keeps 95% of the baseline's quality."""
-    return 1 - amount
-
-
-def seconds(amount: Fraction, unit: str) -> Fraction:
-    """Seconds per image."""
-    return amount * {"s": Fraction(1), "ms": Fraction(1, 1000), "min": Fraction(60)}[unit]
-
-
-def seconds_of_rate(amount: Fraction, unit: str) -> Fraction:
-    """Seconds per image of 2 images per second; 0 where there are none."""
-    return 1 / amount if amount else Fraction(0)
-
-
-ENGLISH_NUMBERS = dict(
-    zip(("one two three four five six seven eight nine ten twenty thirty forty fifty").split(),
-        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30, 40, 50], strict=True)
-)  # fmt: skip
-CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"两": 2}
-CHINESE_NUMBER = "[零一二两三四五六七八九十]+(?:点[零一二三四五六七八九]+)?"
-
-
-def _chinese_number(text: str) -> str:
-    """二十 is 20, 十五 is 15, 一点五 is 1.5; digits stay as they are."""
-    if text[0].isdigit():
-        return text
-    whole, point, decimals = text.partition("点")
-    tens, ten, ones = whole.rpartition("十")
-    value = (CHINESE_DIGITS.get(tens, 1) * 10 if ten else 0) + CHINESE_DIGITS.get(ones, 0)
-    return str(value) + ("." if point else "") + "".join(str(CHINESE_DIGITS[digit]) for digit in decimals)
+def _problem(demands: list[Found]) -> str | None:
+    """What is wrong with the demands of one field."""
+    for found in demands:
+        if found.value < 0 or (found.value >= 1 if found.field is Field.QUALITY else found.value == 0):
+            return f"the text demands a {NOUNS[found.field]} that makes no sense: {found.amount}"
+    values = [found.value for found in demands]
+    if values and max(values) > min(values) * (1 + SAME):
+        amounts = " and ".join(dict.fromkeys(found.amount for found in demands))
+        return f"the text demands more than one {NOUNS[demands[0].field]}: {amounts}"
+    return None

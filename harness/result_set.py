@@ -135,12 +135,23 @@ class ResultSet:
 
         Raises ResultSetError where the folder is missing or holds no result set of this version.
         """
-        if not folder.is_dir():
-            raise ResultSetError(f"{folder}: there is no such folder; give the --out of a run")
-        info = read_run_info(folder)
-        if info is None:
-            raise ResultSetError(f"{folder}: the folder is empty; give the --out of a run")
-        return rows_of(_ordered(_table(folder, "pairs"), info["prompt_ids"]), PairRecord)
+        order = _run_info(folder)["prompt_ids"]
+        return rows_of(_ordered(_table(folder, "pairs"), order), PairRecord)
+
+    @staticmethod
+    def config(folder: Path) -> dict[str, Any]:
+        """The configuration that a result set was made with. Raises ResultSetError as `load` does."""
+        config: dict[str, Any] = _run_info(folder)["config"]
+        return config
+
+
+def _run_info(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ResultSetError(f"{folder}: there is no such folder; give the --out of a run")
+    info = read_run_info(folder)
+    if info is None:
+        raise ResultSetError(f"{folder}: the folder is empty; give the --out of a run")
+    return info
 
 
 def _take(lock: int, folder: Path) -> None:

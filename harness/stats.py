@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 Array = npt.NDArray[np.float64]
 
@@ -95,6 +94,8 @@ def _half_width(residuals: Array, count: int, confidence: float) -> float | None
         raise ValueError(f"confidence is {confidence}: it must lie between 0 and 1, such as 0.95")
     if count < 2:
         return None
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # half a second that --help need not wait for
+
     standard_error = math.sqrt(float(residuals @ residuals) / (count - 1) / count)
     return float(stdtrit(count - 1, (1 + confidence) / 2)) * standard_error
 

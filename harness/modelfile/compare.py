@@ -24,9 +24,7 @@ class Comparison:
         return "\n".join(str(difference) for difference in self.differences)
 
 
-def compare_model_configs(
-    reference: str | Path | ModelConfig, candidate: str | Path | ModelConfig
-) -> Comparison:
+def compare_model_configs(reference: str | Path | ModelConfig, candidate: str | Path | ModelConfig) -> Comparison:
     """Compare pipeline class, model id, scheduler class and steps of two model files or configurations.
 
     What a source leaves open is None and no difference: it is decided when the pipeline is loaded. Raises

@@ -11,7 +11,7 @@ MAX_BYTES = 1 << 20
 class Problem(enum.StrEnum):
     """Why nothing can be read from a model file."""
 
-    UNREADABLE = "unreadable"  # no such file, too large, or too involved to be followed
+    UNREADABLE = "unreadable"  # no such file, or too large
     SYNTAX = "syntax"  # not a Python source
     NO_PIPELINE = "no_pipeline"  # neither a global `pipe` nor a `load_pipe`
 

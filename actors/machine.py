@@ -1,0 +1,78 @@
+"""What machine this is: its device and the versions that a result depends on. Loads torch only to ask for a GPU."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pynvml
+
+from actors.sandbox import Device
+
+VERSIONED = (
+    "diffharness",
+    "ray",
+    "torch",
+    "diffusers",
+    "transformers",
+    "open_clip_torch",
+    "datasets",
+    "pyarrow",
+    "DeepCache",
+    "tomesd",
+    "tgate",
+)
+
+
+def find_device() -> Device:
+    """The first GPU that this process may use, else the CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return Device(cpu_name())
+    uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+    pynvml.nvmlInit()
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        return Device(str(pynvml.nvmlDeviceGetName(handle)), uuid, pynvml.nvmlDeviceGetMinorNumber(handle))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux gives it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def gpu_names() -> list[str]:
+    """The names of all GPUs that the driver knows; empty where there is no driver."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def installed_versions() -> dict[str, str]:
+    """The installed versions of Python, of the packages of `VERSIONED`, and of the GPU's driver where there is one."""
+    versions = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    try:
+        pynvml.nvmlInit()
+        versions["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        pass  # no GPU, no driver
+    return versions

@@ -1,0 +1,83 @@
+"""`diffharness doctor`: what this machine can do, each finding with what to mend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psutil
+from rich.console import Console
+from rich.markup import escape
+
+from actors.machine import cpu_name, gpu_names, installed_versions
+from actors.sandbox import TIERS, tier_problem
+from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_MODELS
+
+GIB = 2**30
+MEMORY_NEEDED = 4 * GIB  # Ray, an actor and three children on the embedded models
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `needed`: a run with the default configuration cannot do without it."""
+
+    subject: str
+    works: bool
+    text: str
+    needed: bool = False
+
+
+def examine() -> list[Finding]:
+    """Looks at everything, in the order in which people ask."""
+    looks: list[Callable[[], Iterator[Finding]]] = [_devices, _memory, _sandbox, _models, _versions]
+    return [finding for look in looks for finding in look()]
+
+
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """Prints a line for each finding."""
+    for finding in findings:
+        mark = "[green]ok     [/]" if finding.works else "[red]missing[/]" if finding.needed else "[yellow]none   [/]"
+        console.print(f"{mark}  [bold]{finding.subject}[/]: {escape(finding.text)}", highlight=False, soft_wrap=True)
+
+
+def _devices() -> Iterator[Finding]:
+    gpus = gpu_names()
+    if gpus:
+        yield Finding("GPUs", True, ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus)))
+    else:
+        yield Finding("GPUs", False, "none that NVIDIA's driver knows; pipelines run on the CPU")
+    cores = len(os.sched_getaffinity(0))
+    yield Finding("CPU", True, f"{cores} cores, {cpu_name()}")
+
+
+def _memory() -> Iterator[Finding]:
+    free = psutil.virtual_memory().available
+    text = f"{free / GIB:.1f} GiB free"
+    if free < MEMORY_NEEDED:
+        text += f"; the embedded models need {MEMORY_NEEDED / GIB:.0f} GiB: end other programs"
+    yield Finding("memory", free >= MEMORY_NEEDED, text, needed=True)
+
+
+def _sandbox() -> Iterator[Finding]:
+    for tier in TIERS:
+        problem = tier_problem(tier)
+        if tier == "process":
+            text = "works everywhere, stops no hostile code; accept it with --set sandbox.tiers=[bwrap,process]"
+        else:
+            text = problem or "works: namespaces, no network, a read-only view of what a model file needs"
+        yield Finding(f"sandbox tier {tier}", problem is None, text, needed=tier == "bwrap")
+
+
+def _models() -> Iterator[Finding]:
+    for name, path in {**EMBEDDED_MODELS, **EMBEDDED_CAPTIONS}.items():
+        text = str(path) if path.exists() else f"{path} is missing; install diffharness again"
+        yield Finding(name, path.exists(), text, needed=True)
+
+
+def _versions() -> Iterator[Finding]:
+    versions = installed_versions()
+    yield Finding("versions", True, ", ".join(f"{name} {number}" for name, number in versions.items()))
+    absent = [name for name in ("DeepCache", "tomesd", "tgate") if name not in versions]
+    if absent:
+        yield Finding("methods", False, f"{', '.join(absent)} not installed; pip install 'diffharness[methods]'")

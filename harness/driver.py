@@ -1,0 +1,251 @@
+"""A run: plan -> pool -> records. The driver is trusted, runs no model file, and touches no GPU."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from actors.machine import installed_versions
+from actors.messages import BatchRow, ImageRow, Job, ModelFile, Outcome, PoolSpec, SandboxSpec, ScorerSpec, Status
+from harness.captions import SEEDS, Prompts, draw_prompts, read_captions
+from harness.config import Config, ConfigError
+from harness.embedded import EMBEDDED_MODELS
+from harness.evaluation import SourceFacts, Sources, make_record
+from harness.judge import Criteria
+from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_model_file
+from harness.records import PairRecord, Protocol
+from harness.report.display import Display, NullDisplay
+from harness.requirement import Requirement
+from harness.result_set import ResultSet
+from harness.run_info import read_run_info
+from harness.tasks import Difficulty, Pair, Task, Unpaired, load_pairs
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A pair before it is measured: a job, or an outcome where none is needed."""
+
+    pair: Pair | Unpaired
+    sources: Sources
+    next: Job | Outcome
+
+
+def run(anno: Path, gen: Path, out: Path, config: Config, display: Display, command: str) -> list[PairRecord]:
+    """Measures every pair of an annotation and a generated file that the result set `out` has not finished yet.
+
+    Returns all records of the result set. Raises TaskError, ConfigError, CaptionsError, ResultSetError and PoolError,
+    all before anything is measured; KeyboardInterrupt leaves a result set that a later run continues.
+    """
+    pairs, unpaired = load_pairs(anno, gen, config.task_keys)
+    everything: list[Pair | Unpaired] = [*pairs, *unpaired]
+    order = [prompt_id(pair) for pair in everything]
+    before = read_run_info(out)
+    seed = before["seed"] if before else draw_seed(config)
+    prompts = read_prompts(config, seed)
+    info = run_info(config, seed, command, {"anno": str(anno.absolute()), "gen": str(gen.absolute())})
+    with ResultSet.open(out, info, order) as results:
+        todo = [pair for pair in everything if prompt_id(pair) not in results.finished()]
+        display.start(len(everything), len(everything) - len(todo))
+        measure(todo, config, prompts, display, results.append)
+    return ResultSet.load(out)
+
+
+def evaluate(
+    baseline: str | Path,
+    candidate: str | Path,
+    *,
+    reference: str | Path | None = None,
+    req_speedup: float | None = None,
+    req_latency_s: float | None = None,
+    max_quality_loss: float | None = None,
+    config: Config | None = None,
+    display: Display | None = None,
+) -> PairRecord:
+    """Measures one candidate against one baseline, and returns its record.
+
+    reference: the file whose pipeline class, model, scheduler and steps the candidate must share; the baseline where
+    it is None. req_speedup: at least, times. req_latency_s: at most, seconds per image. max_quality_loss: at most, as
+    a fraction of the baseline's CLIP score; the configuration's where it is None.
+    Raises ConfigError, CaptionsError and PoolError; whatever the files do is a status of the record.
+    """
+    config = config or Config()
+    requirement = Requirement(speedup=req_speedup, latency_s=req_latency_s, max_quality_loss=max_quality_loss)
+    task = Task(
+        prompt_id=Path(candidate).stem,
+        context="",
+        difficulty=Difficulty.EASY,
+        level=None,
+        reference_file=Path(reference or baseline),
+        baseline_file=Path(baseline),
+        requirement=requirement,
+    )
+    display = display or NullDisplay()
+    records: list[PairRecord] = []
+    display.start(1, 0)
+    prompts = read_prompts(config, draw_seed(config))
+    measure([Pair(task, Path(candidate))], config, prompts, display, lambda record, *_: records.append(record))
+    return records[0]
+
+
+def measure(
+    pairs: Sequence[Pair | Unpaired],
+    config: Config,
+    prompts: Prompts,
+    display: Display,
+    store: Callable[[PairRecord, Sequence[BatchRow], Sequence[ImageRow]], None],
+) -> None:
+    """Measures what has to be measured of `pairs` and stores a record of every one as soon as it is known.
+
+    Raises ConfigError and PoolError before the first pair is measured.
+    """
+    reader = FileReader(config)
+    planned = {prompt_id(pair): plan_pair(pair, prompts, config, reader) for pair in pairs}
+    jobs = [plan.next for plan in planned.values() if isinstance(plan.next, Job)]
+    pool = pool_spec(config, reader.models)
+    criteria = Criteria(Protocol(config.evaluation.protocol), config.evaluation.max_quality_loss)
+
+    def finish(outcome: Outcome) -> None:
+        plan = planned[outcome.pair]
+        now = datetime.now(UTC)
+        record = make_record(plan.pair, plan.sources, outcome, criteria, config.evaluation.confidence, now)
+        store(record, outcome.batches, outcome.images)
+        display.finished(record)
+
+    for plan in planned.values():
+        if isinstance(plan.next, Outcome):
+            finish(plan.next)
+    if jobs:
+        from actors.pool import Pool  # Ray takes half a second to import, and a plan without jobs needs none
+
+        with Pool(pool, display.progress) as actors:
+            for outcome in actors.run(jobs):
+                finish(outcome)
+
+
+class FileReader:
+    """Reads the model files of a run, each one once, and gathers the local models that trusted ones name."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.models = {name: str(folder) for name, folder in EMBEDDED_MODELS.items()}
+        for name, folder in config.models.items():
+            if not folder.is_dir():
+                raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
+            self.models[name] = str(folder.absolute())
+        self._read: dict[Path, tuple[ModelFile, SourceFacts]] = {}
+
+    def read(self, path: Path) -> tuple[ModelFile, SourceFacts]:
+        """The file as it travels, and what its source says. Raises ModelFileError."""
+        if path not in self._read:
+            stated = read_model_file(path)
+            file = ModelFile(str(path.absolute()), path.read_bytes(), self.config.call, stated.num_inference_steps)
+            self._read[path] = file, SourceFacts(file.sha256, stated)
+        return self._read[path]
+
+    def read_trusted(self, path: Path) -> tuple[ModelFile, SourceFacts]:
+        """As `read`; and where the file's model is a local folder, every model file may load that folder."""
+        file, facts = self.read(path)
+        name = facts.config.model_id if facts.config else None
+        if name is not None and name not in self.models:
+            folder = next((at / name for at in (path.absolute().parent, Path.cwd()) if (at / name).is_dir()), None)
+            if folder is not None:
+                self.models[name] = str(folder.resolve())
+        return file, facts
+
+
+def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: FileReader) -> Planned:
+    """What is to be done for a pair: nothing where its sources alone decide."""
+    name = prompt_id(pair)
+    if isinstance(pair, Unpaired):
+        if pair.task is None:
+            ended = Outcome(name, 1, Status.MISSING_TASK, "the generated file has an entry, the annotation has none")
+        else:
+            ended = Outcome(
+                name, 1, Status.MISSING_CANDIDATE, "the annotation has an entry, the generated file has none"
+            )
+        return Planned(pair, Sources(), ended)
+    sources = Sources()
+    try:
+        reference, reference_facts = reader.read_trusted(pair.task.reference_file)
+        baseline, baseline_facts = reader.read_trusted(pair.task.baseline_file)
+    except (ModelFileError, OSError) as error:
+        return Planned(pair, sources, Outcome(name, 1, Status.BASELINE_FAILED, str(error)))
+    sources = Sources(baseline=baseline_facts, reference=reference_facts)
+    try:
+        candidate, candidate_facts = reader.read(pair.candidate_file)
+    except ModelFileError as error:
+        status = Status.NO_PIPELINE if error.kind is Problem.NO_PIPELINE else Status.BAD_SOURCE
+        return Planned(pair, sources, Outcome(name, 1, status, str(error)))
+    except OSError as error:
+        return Planned(pair, sources, Outcome(name, 1, Status.BAD_SOURCE, str(error)))
+    sources = Sources(baseline_facts, candidate_facts, reference_facts)
+    assert reference_facts.config is not None and candidate_facts.config is not None
+    comparison = compare_model_configs(reference_facts.config, candidate_facts.config)
+    if not comparison.matches:
+        detail = "; ".join(str(difference) for difference in comparison.differences)
+        return Planned(pair, sources, Outcome(name, 1, Status.CONFIG_MISMATCH, detail))
+    job = Job(
+        pair=name,
+        attempt=1,
+        baseline=baseline,
+        candidate=candidate,
+        reference=reference,
+        reference_config=reference_facts.config,
+        warmup=prompts.warmup,
+        batches=prompts.timed,
+        limits=config.limits,
+    )
+    return Planned(pair, sources, job)
+
+
+def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
+    """What the actors are started with."""
+    scorer = EMBEDDED_MODELS.get(config.scorer.model)
+    return PoolSpec(
+        address=config.pool.address,
+        device=config.pool.device,
+        actors=config.pool.actors,
+        sandbox=SandboxSpec(
+            tiers=config.sandbox.tiers,
+            models=models,
+            visible=tuple(str(folder.absolute()) for folder in config.sandbox.visible),
+            environment=config.sandbox.environment,
+        ),
+        scorer=ScorerSpec(f"local-dir:{scorer}" if scorer else config.scorer.model, config.scorer.pretrained),
+    )
+
+
+def draw_seed(config: Config) -> int:
+    """What the prompts and seeds of a run are drawn with: the configured seed, else a fresh secret."""
+    return secrets.randbelow(SEEDS) if config.evaluation.seed is None else config.evaluation.seed
+
+
+def read_prompts(config: Config, seed: int) -> Prompts:
+    """The prompts of a run. Raises CaptionsError."""
+    captions = read_captions(config.captions.source, config.captions.column, config.captions.split)
+    plan = config.evaluation
+    return draw_prompts(captions, seed, plan.prompts, plan.batch_size, plan.warmup_batches)
+
+
+def run_info(config: Config, seed: int, command: str, tasks: Mapping[str, str]) -> dict[str, Any]:
+    """What run.json says of a run. The seed is kept so that a continued run asks for the same pictures."""
+    return {
+        "config": {**config.model_dump(mode="json", exclude={"pool"}), "tasks": dict(tasks)},
+        "seed": seed,
+        "command": command,
+        "started": datetime.now(UTC).isoformat(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "versions": installed_versions(),
+    }
+
+
+def prompt_id(pair: Pair | Unpaired) -> str:
+    """The id of a pair or of a half of one."""
+    return pair.task.prompt_id if isinstance(pair, Pair) else pair.prompt_id

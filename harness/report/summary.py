@@ -1,0 +1,201 @@
+"""What a run says at its end: a row a pair, why the others did not pass, and the statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from actors.model_config import ModelConfig
+from harness.judge import NOT_GIVEN, Counts, Summary
+from harness.modelfile import Comparison
+from harness.records import PairRecord, Verdict
+from harness.report import text
+
+DETAIL_AT_LEAST = 44  # columns of the screen; with fewer, details stand below the table
+DETAIL_LENGTH = 240
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of pairs. Where the screen is narrow, the ones of highest `rank` are left out."""
+
+    title: str
+    rank: int
+    cell: Callable[[PairRecord], Text | str]
+    numbers: bool = False
+
+
+def _interval(write: Callable[[float | None], str], low: float | None, high: float | None) -> str:
+    return text.NOT_KNOWN if low is None or high is None else f"{write(low)} to {write(high)}"
+
+
+def _required(record: PairRecord) -> str:
+    if record.requirement_problem is not None:
+        return "not clear"
+    demands = []
+    if record.req_speedup is not None:
+        demands.append(text.ratio(record.req_speedup))
+    if record.req_latency_s is not None:
+        demands.append(text.seconds(record.req_latency_s))
+    return ", ".join(demands) or "none"
+
+
+def _task(record: PairRecord) -> str:
+    level = "" if record.level is None else f" {record.level}"
+    return f"{record.difficulty or ''}{level}".strip() or text.NOT_KNOWN
+
+
+COLUMNS = (
+    Column("Pair", 0, lambda record: text.plain(record.prompt_id, 24)),
+    Column("Task", 9, _task),
+    Column("Methods", 8, lambda record: text.plain(text.methods(record), 28)),
+    Column("Verdict", 0, text.verdict),
+    Column("Why", 1, text.why),
+    Column("Speedup", 2, lambda record: text.ratio(record.speedup), numbers=True),
+    Column("interval", 6, lambda record: _interval(text.ratio, record.speedup_low, record.speedup_high)),
+    Column("Required", 3, _required, numbers=True),
+    Column("Per image", 5, lambda record: text.seconds(record.candidate_seconds_per_image), numbers=True),
+    Column("Loss", 4, lambda record: text.percent(record.quality_loss), numbers=True),
+    Column("interval", 7, lambda record: _interval(text.percent, record.quality_loss_low, record.quality_loss_high)),
+    Column("Limit", 10, lambda record: text.percent(record.max_quality_loss), numbers=True),
+    Column("Achieved", 11, lambda record: text.percent(record.achievement_rate), numbers=True),
+)
+
+
+def print_pairs(console: Console, records: Sequence[PairRecord]) -> None:
+    """Print a row a pair, in as many columns as the console has room for, and why pairs did not pass."""
+    columns = _fitting(console, records)
+    room = console.width - _width(console, _pairs(records, columns)) - 2
+    if room >= DETAIL_AT_LEAST:
+        console.print(_pairs(records, columns, detail_width=room))
+    else:
+        console.print(_pairs(records, columns))
+        _print_details(console, records)
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """Print the statistics of a run."""
+    console.print()
+    for line in _totals(summary.total):
+        console.print(Text(line))
+    console.print()
+    table = _table()
+    table.add_column("")
+    for title in ("Tasks", "Passed", "Failed", "Incon-\nclusive", "Pass\nrate", "Achieved"):
+        table.add_column(title, justify="right", no_wrap=True)
+    _add_groups(table, "difficulty", summary.by_difficulty)
+    _add_groups(table, "level", summary.by_level)
+    _add_groups(table, "method", {text.method_name(name): group for name, group in summary.by_method.items()})
+    _add_groups(table, "status", summary.by_status)
+    _add_groups(table, "reason", summary.by_reason)
+    console.print(table)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Both configurations side by side; what differs is marked."""
+    different = {difference.field for difference in comparison.differences}
+    table = _table()
+    for title in ("", "Reference", "Candidate", ""):
+        table.add_column(title, overflow="fold")  # a value that is cut off cannot be compared
+    for field in fields(ModelConfig):
+        values = (getattr(config, field.name) for config in (comparison.reference, comparison.candidate))
+        mark = Text("differs", style="red") if field.name in different else Text("")
+        table.add_row(Text(field.name), *(Text(_fact(value)) for value in values), mark)
+    return table
+
+
+def _fact(value: object) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, tuple):
+        return text.plain(", ".join(text.method_name(name) for name in value), 60) or "none"
+    return text.plain(str(value), 60)
+
+
+def _pairs(records: Sequence[PairRecord], columns: Sequence[Column], detail_width: int | None = None) -> Table:
+    table = _table()
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.numbers else "left", no_wrap=True)
+    if detail_width is not None:
+        table.add_column("Detail", width=detail_width)
+    for record in records:
+        cells = [_as_text(column.cell(record)) for column in columns]
+        if detail_width is not None:
+            cells.append(Text(text.plain(record.detail, DETAIL_LENGTH)))
+        table.add_row(*cells)
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def _as_text(cell: Text | str) -> Text:
+    """As it is: a plain string would be read as rich's markup."""
+    return cell if isinstance(cell, Text) else Text(cell)
+
+
+def _width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(width=10_000), table).maximum
+
+
+def _fitting(console: Console, records: Sequence[PairRecord]) -> list[Column]:
+    """The columns that say something, as many as the console is wide for."""
+    useful = [
+        column for column in COLUMNS if any(str(column.cell(record)) not in ("", text.NOT_KNOWN) for record in records)
+    ]
+    chosen: list[Column] = []
+    for column in sorted(useful, key=lambda column: column.rank):
+        wider = [one for one in useful if one in (*chosen, column)]
+        if column.rank > 0 and _width(console, _pairs(records, wider)) > console.width:
+            break
+        chosen = wider
+    return chosen
+
+
+def _print_details(console: Console, records: Sequence[PairRecord]) -> None:
+    """Why the pairs that did not pass did not."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for record in records:
+        if record.verdict is not Verdict.PASS:
+            grid.add_row(Text(text.plain(record.prompt_id, 24)), Text(text.plain(record.detail, DETAIL_LENGTH)))
+    if grid.row_count:
+        console.print()
+        console.print(Text("Why pairs did not pass", style="bold"))
+        console.print(grid)
+
+
+def _totals(total: Counts) -> Iterator[str]:
+    yield (
+        f"{total.tasks} tasks: {total.passed} passed ({text.percent(total.pass_rate)}), {total.failed} failed, "
+        f"{total.inconclusive} inconclusive"
+    )
+    if total.mean_achievement_rate is not None:
+        rate = text.percent(total.mean_achievement_rate)
+        yield f"mean achievement rate of hard tasks: {rate} (of {total.achievement_known})"
+    if total.protocols_differ:
+        yield f"verdicts on which the strict and the fixed protocol differ: {total.protocols_differ}"
+
+
+def _add_groups(table: Table, kind: str, groups: Mapping[str, Counts]) -> None:
+    if set(groups) <= {NOT_GIVEN}:
+        return
+    table.add_section()
+    for name, counts in groups.items():
+        table.add_row(
+            Text(text.plain(f"{kind} {name}", 28)),
+            str(counts.tasks),
+            str(counts.passed),
+            str(counts.failed),
+            str(counts.inconclusive),
+            text.percent(counts.pass_rate),
+            text.percent(counts.mean_achievement_rate),
+        )

@@ -1,0 +1,30 @@
+"""Small model files for tests: a pipeline that draws grey squares, and variations of it that misbehave."""
+
+from textwrap import indent
+
+from actors.messages import ModelFile
+
+HONEST = """
+import torch
+
+class GreyPipeline:
+    name_or_path = "tests/grey"
+    def __call__(self, prompt, generator, output_type, brightness=0.5):
+        return torch.stack([torch.full((3, 16, 16), brightness) for _ in prompt])
+
+def load_pipe():
+    return GreyPipeline()
+"""
+
+
+def honest_but(call: str = "", load: str = "", top: str = "") -> str:
+    """The honest file with statements put before its call's, its loading's or its own first line."""
+
+    source = HONEST.replace("        return torch.stack", indent(call, 8 * " ") + "\n        return torch.stack")
+    source = source.replace("    return GreyPipeline()", indent(load, 4 * " ") + "\n    return GreyPipeline()")
+    return top + "\n" + source
+
+
+def model_file(source: str, **call: object) -> ModelFile:
+    """A model file that lies nowhere on the disk."""
+    return ModelFile("/nowhere/candidate.py", source.encode(), call)

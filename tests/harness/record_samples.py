@@ -1,0 +1,122 @@
+"""Pairs for the tests of records, verdicts and reports: one that was measured well, to be changed field by field."""
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+from actors.messages import BatchRow, ImageRow, Side, Status
+from harness.judge import Criteria, judged
+from harness.records import PairFacts, PairRecord, Protocol
+
+STRICT = Criteria(Protocol.STRICT, max_quality_loss=0.05)
+FIXED = Criteria(Protocol.FIXED, max_quality_loss=0.05)
+
+MEASURED: dict[str, Any] = {
+    "prompt_id": "7",
+    "context": "At least 1.5x faster.",
+    "level": 2,
+    "difficulty": "medium",
+    "status": Status.MEASURED,
+    "detail": "",
+    "confidence": 0.95,
+    "speedup": 1.62,
+    "speedup_low": 1.58,
+    "speedup_high": 1.66,
+    "speedup_mean_over_mean": 1.61,
+    "quality_loss": 0.004,
+    "quality_loss_low": -0.002,
+    "quality_loss_high": 0.010,
+    "baseline_clip": 31.25,
+    "candidate_clip": 31.125,
+    "baseline_seconds_per_image": 1.1,
+    "candidate_seconds_per_image": 0.68,
+    "candidate_seconds_per_image_low": 0.66,
+    "candidate_seconds_per_image_high": 0.70,
+    "batches_measured": 4,
+    "images_measured": 16,
+    "req_speedup": 1.5,
+    "requirement_source": "text",
+    "baseline_file": "/tasks/baseline.py",
+    "baseline_sha256": "ab" * 32,
+    "baseline_num_inference_steps": 50,
+    "baseline_methods": (),
+    "baseline_warmup_s": (5.5, 4.25),
+    "candidate_file": "/tasks/candidate.py",
+    "candidate_methods": ("deepcache", "tome"),
+    "host": "node-1",
+    "versions": {"python": "3.11.9", "torch": "2.6.0"},
+    "attempt": 1,
+    "started_at": datetime(2025, 3, 1, 12, 0, 0, 123456, UTC),
+    "finished_at": datetime(2025, 3, 1, 12, 0, 41, tzinfo=UTC),
+    "wall_s": 40.876544,
+    "log": "",
+}
+FIGURES = (
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "speedup_mean_over_mean",
+    "quality_loss",
+    "quality_loss_low",
+    "quality_loss_high",
+    "baseline_clip",
+    "candidate_clip",
+    "baseline_seconds_per_image",
+    "candidate_seconds_per_image",
+    "candidate_seconds_per_image_low",
+    "candidate_seconds_per_image_high",
+)
+
+
+def facts(**changes: Any) -> PairFacts:
+    """A measured pair that passes, with other values for some fields; what it does not name is None."""
+    fields = {field.name: None for field in dataclasses.fields(PairFacts)}
+    return PairFacts(**{**fields, **MEASURED, **changes})
+
+
+def unmeasured(status: Status, detail: str = "", **changes: Any) -> PairFacts:
+    """A pair that ended in another status, without figures."""
+    return facts(**dict.fromkeys(FIGURES), status=status, detail=detail, **changes)
+
+
+def record(criteria: Criteria = STRICT, **changes: Any) -> PairRecord:
+    """The record of `facts(**changes)`."""
+    return judged(facts(**changes), criteria)
+
+
+def batches(count: int = 2) -> list[BatchRow]:
+    """Batches of 4 images, timed in turn: the baseline takes 4.4 s, the candidate 2.2 s."""
+    rows = []
+    for batch in range(count):
+        for side in Side:
+            seconds = 4.4 if side is Side.BASELINE else 2.2
+            rows.append(
+                BatchRow(
+                    batch=batch,
+                    turn=len(rows),
+                    side=side,
+                    images=4,
+                    wall_s=seconds,
+                    device_s=seconds - 0.01,
+                    denoiser_calls=50,
+                    peak_memory_bytes=None,
+                    started_at=1.7e9 + len(rows),
+                )
+            )
+    return rows
+
+
+def images(count: int = 8) -> list[ImageRow]:
+    """Images in batches of 4."""
+    return [
+        ImageRow(
+            batch=index // 4,
+            position=index % 4,
+            prompt=f"picture {index}",
+            seed=2**62 + index,
+            prompt_truncated=False,
+            baseline_clip=30.0 + index,
+            candidate_clip=29.5 + index,
+        )
+        for index in range(count)
+    ]

@@ -1,0 +1,427 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from actors.messages import BatchRow, ImageRow, Machine, Outcome, Side, SideReport, Status
+from actors.model_config import ModelConfig
+from harness import durable, records
+from harness.evaluation import SourceFacts, Sources, make_record
+from harness.judge import judged
+from harness.records import (
+    BATCHES_SCHEMA,
+    IMAGES_SCHEMA,
+    PAIRS_SCHEMA,
+    PairRecord,
+    Reason,
+    Verdict,
+    batches_table,
+    images_table,
+    pairs_table,
+    rows_of,
+)
+from harness.requirement import Requirement
+from harness.result_set import ResultSet
+from harness.run_info import ResultSetError
+from harness.tasks import Difficulty, Pair, Task, Unpaired
+from tests.harness.record_samples import FIGURES, STRICT, batches, facts, images, record, unmeasured
+
+INFO = {"config": {"evaluation": {"prompts": 8, "batch_size": 4}, "models": {}}, "command": "diffharness run"}
+ORDER = ["c", "a", "b"]
+NOW = datetime(2025, 3, 1, 12, 0, 41, tzinfo=UTC)
+
+
+# Rows and tables
+
+
+def test_records_batches_and_images_come_back_as_they_were():
+    kept = [record(), judged(unmeasured(Status.CALL_ERROR, "ValueError: no", log="Traceback"), STRICT)]
+    assert rows_of(pairs_table(kept), PairRecord) == kept
+    assert rows_of(batches_table("7", batches()), BatchRow) == batches()
+    assert rows_of(images_table("7", images()), ImageRow) == images()
+
+
+def test_what_was_not_measured_is_null():
+    row = pairs_table([judged(unmeasured(Status.TIMEOUT), STRICT)]).to_pylist()[0]
+    assert {name: row[name] for name in FIGURES} == dict.fromkeys(FIGURES)
+
+
+def test_a_record_whose_status_and_figures_contradict_cannot_be_made():
+    with pytest.raises(ValueError, match="speedup is given with the status timeout"):
+        facts(status=Status.TIMEOUT)
+    with pytest.raises(ValueError, match="speedup is missing with the status measured"):
+        facts(speedup=None)
+
+
+def test_hostile_text_and_numbers_fit_into_the_tables(tmp_path):
+    hostile = record(
+        candidate_model_id="\udcff\x00\x1b[31m",
+        log="\ud800",
+        candidate_num_inference_steps=10**30,
+        prompt_id="../\n\udc80",
+    )
+    with ResultSet.open(tmp_path / "out", INFO, [hostile.prompt_id]) as results:
+        results.append(hostile, [], [])
+    kept = ResultSet.load(tmp_path / "out")[0]
+    assert kept.candidate_model_id == "\\udcff\x00\x1b[31m"
+    assert kept.log == "\\ud800"
+    assert kept.candidate_num_inference_steps is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_the_page_on_records_names_every_column_and_no_other():
+    page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\w+)\.parquet\n(.*?)(?=^## )", page, re.MULTILINE | re.DOTALL))
+    for name, schema in {"pairs": PAIRS_SCHEMA, "batches": BATCHES_SCHEMA, "images": IMAGES_SCHEMA}.items():
+        tables = sections[name].split("### Statuses")[0]
+        cells = re.findall(r"^\|([^|]+)\|", tables, re.MULTILINE)
+        named = [column for cell in cells for column in re.findall(r"`(\w+)`", cell)]
+        assert sorted(named) == sorted(schema.names)
+    statuses = re.findall(r"^\| `(\w+)` \|", sections["pairs"].split("### Statuses")[1], re.MULTILINE)
+    assert statuses == list(Status)
+
+
+# The result set
+
+
+def write_run(folder, ids=("a", "b", "c")):
+    with ResultSet.open(folder, INFO, ORDER) as results:
+        for prompt_id in ids:
+            results.append(record(prompt_id=prompt_id), batches(), images())
+
+
+def column(folder, table, name):
+    return pq.ParquetFile(folder / f"{table}.parquet").read()[name].to_pylist()
+
+
+def test_a_run_ends_in_tables_in_the_annotations_order(tmp_path):
+    folder = tmp_path / "deep" / "lr=3"  # a name that Parquet readers take for a partition
+    write_run(folder)
+    assert column(folder, "pairs", "prompt_id") == ["c", "a", "b"]
+    assert column(folder, "batches", "prompt_id") == ["c"] * 4 + ["a"] * 4 + ["b"] * 4
+    assert column(folder, "batches", "turn") == [0, 1, 2, 3] * 3
+    assert column(folder, "images", "prompt") == [f"picture {index}" for index in range(8)] * 3
+    assert pq.read_schema(folder / "pairs.parquet").metadata[b"diffharness_schema"] == b"1"
+    assert not (folder / "parts").exists()
+    assert [kept.prompt_id for kept in ResultSet.load(folder)] == ["c", "a", "b"]
+    run = json.loads((folder / "run.json").read_text())
+    assert run["config"] == INFO["config"] == ResultSet.config(folder)
+    assert run["command"] == "diffharness run"
+
+
+def test_the_json_says_what_the_records_say(tmp_path):
+    with ResultSet.open(tmp_path, INFO, ["a", "b"]) as results:
+        results.append(judged(unmeasured(Status.TIMEOUT, "langsam über 300 s", prompt_id="b"), STRICT), [], [])
+        results.append(record(prompt_id="a"), [], [])
+    first, second = json.loads((tmp_path / "evaluation_results.json").read_text(encoding="utf-8"))
+    assert (first["prompt_id"], first["passed"], first["verdict"], first["speedup"]) == ("a", True, "PASS", 1.62)
+    assert first["requirement"] == {"speedup": 1.5, "latency_s": None, "max_quality_loss": 0.05}
+    assert (second["status"], second["reason"], second["speedup"]) == ("timeout", "error", None)
+    assert second["detail"] == "langsam über 300 s"
+
+
+def test_an_empty_run_leaves_readable_tables(tmp_path):
+    write_run(tmp_path, ids=())
+    assert ResultSet.load(tmp_path) == []
+    assert column(tmp_path, "images", "seed") == []
+    assert json.loads((tmp_path / "evaluation_results.json").read_text()) == []
+
+
+def test_a_later_run_adds_what_is_missing(tmp_path):
+    write_run(tmp_path, ids=["b"])
+    with ResultSet.open(tmp_path, {**INFO, "command": "again"}, ORDER) as results:
+        assert results.finished() == {"b"}
+        with pytest.raises(ResultSetError, match="pair b has a record already"):
+            results.append(record(prompt_id="b"), [], [])
+        results.append(record(prompt_id="c"), batches(), images())
+        assert results.finished() == {"b", "c"}
+    assert column(tmp_path, "pairs", "prompt_id") == ["c", "b"]
+    assert column(tmp_path, "batches", "prompt_id") == ["c"] * 4 + ["b"] * 4
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert (run["command"], run["resumed"]) == ("diffharness run", [{"command": "again"}])
+
+
+def test_a_run_that_breaks_off_keeps_what_is_finished(tmp_path):
+    with pytest.raises(KeyboardInterrupt), ResultSet.open(tmp_path, INFO, ORDER) as results:
+        results.append(record(prompt_id="a"), batches(), images())
+        raise KeyboardInterrupt
+    assert column(tmp_path, "pairs", "prompt_id") == ["a"]
+
+
+def test_a_run_that_goes_on_can_be_read(tmp_path):
+    write_run(tmp_path, ids=["b"])
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        results.append(record(prompt_id="c"), [], [])
+        assert [kept.prompt_id for kept in ResultSet.load(tmp_path)] == ["c", "b"]
+
+
+def test_two_runs_cannot_write_to_one_folder(tmp_path):
+    writing = ResultSet.open(tmp_path, INFO, ORDER)
+    with pytest.raises(ResultSetError, match=rf"{tmp_path}.*process {os.getpid()}"):
+        ResultSet.open(tmp_path, INFO, ORDER)
+    writing.close()
+    write_run(tmp_path)  # and it is free again
+
+
+def test_another_configuration_is_refused_with_what_differs(tmp_path):
+    write_run(tmp_path)
+    before = (tmp_path / "run.json").read_bytes()
+    other = {"config": {"evaluation": {"prompts": 16, "batch_size": 4, "seed": 1}, "models": {}}}
+    with pytest.raises(ResultSetError) as caught:
+        ResultSet.open(tmp_path, other, ORDER)
+    message = str(caught.value)
+    assert str(tmp_path) in message
+    assert "evaluation.prompts is 8 there and 16 now" in message
+    assert "evaluation.seed is not set there and 1 now" in message
+    assert "batch_size" not in message
+    assert "another --out" in message
+    assert (tmp_path / "run.json").read_bytes() == before
+    write_run(tmp_path, ids=())  # a refused run holds no lock
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("thesis.tex", "my work", "thesis.tex is in it"),
+        ("run.json", "not JSON", "cannot be read"),
+        ("run.json", '{"program": "another"}', "not written by diffharness"),
+        ("run.json", '{"schema_version": 99, "config": {}, "prompt_ids": []}', "schema_version is 99"),
+    ],
+)
+def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ResultSetError, match=message):
+        ResultSet.open(tmp_path, INFO, ORDER)
+    with pytest.raises(ResultSetError, match=message):
+        ResultSet.load(tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, content)]
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ResultSetError, match="this is a file"):
+        ResultSet.open(file, INFO, ORDER)
+    with pytest.raises(ResultSetError, match=r"cannot be written.*--out"):
+        ResultSet.open(file / "below", INFO, ORDER)
+    with pytest.raises(ResultSetError, match="there is no such folder"):
+        ResultSet.load(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ResultSetError, match="the folder is empty"):
+        ResultSet.load(tmp_path / "empty")
+
+
+# Kills
+
+
+class Cut(BaseException):
+    """Ends a run as a kill does: nothing that the run would still do is done."""
+
+
+def cut_after(patch, count):
+    """Let the first `count` files or folders be synced or removed, and end the run at the next."""
+    left = iter(range(count))
+
+    def cutting(original):
+        def step(path):
+            if next(left, None) is None:
+                raise Cut
+            original(path)
+
+        return step
+
+    sync = cutting(durable.sync)
+    for name in ("harness.durable.sync", "harness.result_set.sync"):
+        patch.setattr(name, sync)
+    patch.setattr("harness.result_set.shutil.rmtree", cutting(shutil.rmtree))
+
+
+@pytest.mark.parametrize("count", range(23))
+def test_a_kill_at_any_moment_loses_nothing_that_was_finished(tmp_path, monkeypatch, count):
+    appended = []
+    with monkeypatch.context() as patch:
+        cut_after(patch, count)
+        results = None
+        try:
+            results = ResultSet.open(tmp_path, INFO, ORDER)
+            for prompt_id in ("a", "c"):
+                results.append(record(prompt_id=prompt_id), batches(), images())
+                appended.append(prompt_id)
+            results.finalise()
+        except Cut:
+            pass
+        if results is not None:
+            os.close(results._lock)
+    with ResultSet.open(tmp_path, INFO, ORDER) as again:
+        assert set(appended) <= again.finished()
+        for prompt_id in {"a", "c"} - again.finished():
+            again.append(record(prompt_id=prompt_id), batches(), images())
+    assert column(tmp_path, "pairs", "prompt_id") == ["c", "a"]
+    assert column(tmp_path, "batches", "turn") == [0, 1, 2, 3] * 2
+    assert column(tmp_path, "images", "position") == [0, 1, 2, 3] * 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".lock",
+        "batches.parquet",
+        "evaluation_results.json",
+        "images.parquet",
+        "pairs.parquet",
+        "run.json",
+    ]
+
+
+def test_a_part_that_cannot_be_read_is_no_finished_pair(tmp_path):
+    results = ResultSet.open(tmp_path, INFO, ORDER)
+    for prompt_id in ("a", "b"):
+        results.append(record(prompt_id=prompt_id), batches(), images())
+    os.close(results._lock)
+    torn = next(part for part in (tmp_path / "parts").iterdir() if "a" in part_ids(part))
+    (torn / "images.parquet").write_bytes((torn / "images.parquet").read_bytes()[:100])
+    with ResultSet.open(tmp_path, INFO, ORDER) as again:
+        assert again.finished() == {"b"}
+        again.append(record(prompt_id="a"), batches(), images())
+    assert column(tmp_path, "images", "prompt_id") == ["a"] * 8 + ["b"] * 8
+
+
+def part_ids(part):
+    return pq.ParquetFile(part / "pairs.parquet").read()["prompt_id"].to_pylist()
+
+
+def test_a_killed_process_keeps_its_pairs_and_frees_the_folder(tmp_path):
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from tests.harness.test_records import INFO, ORDER, ResultSet, record, batches, images\n"
+        "results = ResultSet.open(Path(sys.argv[1]), INFO, ORDER)\n"
+        "results.append(record(prompt_id='a'), batches(), images())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    root = Path(__file__).parents[2]
+    assert subprocess.run(command, cwd=root, timeout=60).returncode == -signal.SIGKILL
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        assert results.finished() == {"a"}
+
+
+# From an outcome to its record
+
+TASK = Task(
+    prompt_id="7",
+    context="At least 1.5x faster.",
+    difficulty=Difficulty.HARD,
+    level=4,
+    reference_file=Path("/tasks/reference.py"),
+    baseline_file=Path("/tasks/baseline.py"),
+    requirement=Requirement(speedup=1.5),
+)
+PAIR = Pair(TASK, Path("/tasks/candidate.py"))
+STATED = ModelConfig("StableDiffusionPipeline", "tiny", None, 50, ("tome",))
+LIVE = ModelConfig("StableDiffusionPipeline", None, "DDIMScheduler", 50, ("deepcache",))
+SOURCES = Sources(
+    baseline=SourceFacts("b" * 64, STATED),
+    candidate=SourceFacts("c" * 64, STATED),
+    reference=SourceFacts("r" * 64, STATED),
+)
+MACHINE = Machine("node-1", "NVIDIA H100 80GB HBM3", "GPU-1", "bwrap", "ViT-L-14 0123", {"torch": "2.6.0"})
+
+
+def outcome(**changes):
+    fields = {
+        "pair": "7",
+        "attempt": 2,
+        "status": Status.MEASURED,
+        "detail": "",
+        "machine": MACHINE,
+        "baseline": SideReport(STATED, 2.5, (9.0, 4.5), warm_from_before=True),
+        "candidate": SideReport(LIVE, 3.5, (7.0, 2.5)),
+        "batches": tuple(batches(3)),
+        "images": tuple(images(12)),
+        "wall_s": 41.0,
+    }
+    return Outcome(**{**fields, **changes})
+
+
+def made(of=PAIR, sources=SOURCES, **changes):
+    return make_record(of, sources, outcome(**changes), STRICT, 0.9, NOW)
+
+
+def test_a_measured_outcome_becomes_figures_and_a_verdict():
+    kept = made()
+    assert (kept.verdict, kept.status) == (Verdict.PASS, Status.MEASURED)
+    assert kept.speedup == pytest.approx(2.0)
+    assert kept.speedup_low == pytest.approx(2.0)
+    assert kept.baseline_seconds_per_image == pytest.approx(1.1)
+    assert kept.candidate_seconds_per_image == pytest.approx(0.55)
+    assert kept.baseline_clip == pytest.approx(35.5)
+    assert kept.quality_loss == pytest.approx(0.5 / 35.5)
+    assert (kept.batches_measured, kept.images_measured, kept.confidence) == (3, 12, 0.9)
+    assert (kept.baseline_denoiser_calls, kept.baseline_peak_memory_bytes) == (50, None)
+    assert (kept.baseline_warmup_s, kept.candidate_load_s, kept.baseline_warm_from_before) == ((9.0, 4.5), 3.5, True)
+    assert (kept.req_speedup, kept.difficulty, kept.achievement_rate) == (1.5, "hard", 1.0)
+    assert (kept.finished_at - kept.started_at).total_seconds() == 41.0
+    assert (kept.device, kept.versions, kept.attempt) == ("NVIDIA H100 80GB HBM3", {"torch": "2.6.0"}, 2)
+
+
+def test_a_sides_configuration_is_the_live_one_and_the_source_where_that_is_silent():
+    kept = made()
+    assert kept.candidate_scheduler_class == "DDIMScheduler"
+    assert kept.candidate_model_id == "tiny"
+    assert kept.candidate_methods == ("deepcache", "tome")
+    assert (kept.reference_file, kept.reference_sha256) == ("/tasks/reference.py", "r" * 64)
+    assert kept.reference_scheduler_class is None
+
+
+def test_a_broken_off_pair_has_no_figures_but_says_how_far_it_came():
+    kept = made(
+        status=Status.TIMEOUT,
+        detail="a call took more than 300 s",
+        batches=tuple(batches(3)[:5]),
+        images=(),
+        log="slow",
+    )
+    assert (kept.verdict, kept.reason, kept.detail) == (Verdict.FAIL, Reason.ERROR, "a call took more than 300 s")
+    assert (kept.speedup, kept.candidate_clip, kept.achievement_rate) == (None, None, 0.0)
+    assert (kept.batches_measured, kept.images_measured, kept.log) == (2, 0, "slow")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batches": ()},
+        {"images": ()},
+        {"batches": (*batches(2), batches(1)[0])},
+        {"batches": tuple(row for row in batches(2) if row.side is Side.BASELINE)},
+    ],
+)
+def test_a_measured_outcome_without_sound_values_is_the_harnesss_fault(changes):
+    kept = made(**changes)
+    assert (kept.status, kept.verdict, kept.speedup) == (Status.INFRASTRUCTURE, Verdict.INCONCLUSIVE, None)
+    assert kept.detail.startswith("the measured values cannot be used: ")
+
+
+def test_halves_of_pairs_have_records(tmp_path):
+    unread = {"machine": None, "baseline": None, "candidate": None, "batches": (), "images": (), "wall_s": 0.0}
+    no_candidate = made(
+        Unpaired("7", TASK, None), Sources(), status=Status.MISSING_CANDIDATE, detail="no generated file", **unread
+    )
+    assert (no_candidate.verdict, no_candidate.candidate_file, no_candidate.req_speedup) == (Verdict.FAIL, None, 1.5)
+    assert no_candidate.candidate_methods is None
+    no_task = made(
+        Unpaired("8", None, Path("gen.py")), Sources(), pair="8", status=Status.MISSING_TASK, detail="no task", **unread
+    )
+    assert (no_task.prompt_id, no_task.verdict, no_task.difficulty) == ("8", Verdict.INCONCLUSIVE, None)
+    assert (no_task.candidate_file, no_task.started_at) == ("gen.py", NOW)
+    with ResultSet.open(tmp_path, INFO, ["7", "8"]) as results:
+        results.append(no_candidate, [], [])
+        results.append(no_task, [], [])
+    assert ResultSet.load(tmp_path) == [no_candidate, no_task]
+
+
+def test_the_schema_version_is_that_of_the_page():
+    assert records.SCHEMA_VERSION == 1
