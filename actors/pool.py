@@ -195,7 +195,8 @@ def connect(address: str) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")  # workers inherit 15 otherwise, and children from them
     # Without this, Ray 2.60 warns at every start of a change to come.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
+    # Not "warning": Ray warns at every local start that it has turned token authentication on.
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     try:
         if wanted == "auto":

@@ -21,7 +21,7 @@ from harness.records import Protocol
 from harness.report.display import make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
 from harness.result_set import ResultSet
-from harness.run_info import ResultSetError, read_run_info
+from harness.run_info import ResultSetError
 from harness.tasks import TaskError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -111,9 +111,7 @@ def judge(
 ) -> None:
     """Judge a result set again, with other limits and without a GPU. The result set stays as it is."""
     records = ResultSet.load(folder)
-    run_info = read_run_info(folder)
-    assert run_info is not None, "ResultSet.load refuses a folder without one"
-    evaluation = run_info["config"]["evaluation"]
+    evaluation = ResultSet.config(folder)["evaluation"]
     limit = evaluation["max_quality_loss"] if max_quality_loss is None else max_quality_loss
     criteria = Criteria(protocol or Protocol(evaluation["protocol"]), limit)
     again = [judged(record, criteria) for record in records]

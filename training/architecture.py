@@ -6,9 +6,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from open_clip.model import CLIP
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from training.captions import CONTEXT_LENGTH
+from training.captions import CONTEXT_LENGTH, END, START
 from training.render import PICTURE_SIZE
-from training.tokenizer import END, START, vocabulary
+from training.tokenizer import vocabulary
 
 LATENT_CHANNELS = 4
 LATENT_SIZE = PICTURE_SIZE // 4

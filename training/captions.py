@@ -108,9 +108,7 @@ class Captioner:
         groups = phrasings()
         longest = max(len(phrasing.split()) for group in groups for phrasing in group)
         counts = torch.tensor([len(group) for group in groups])
-        self._table = self._tensor(
-            [self._row(phrasing, longest) for group in groups for phrasing in group]
-        )
+        self._table = self._tensor([self._row(phrasing, longest) for group in groups for phrasing in group])
         self._group_size = counts.to(dice.device)
         self._group_start = (counts.cumsum(0) - counts).to(dice.device)
         self._articles = self._ids(["a", "an"])

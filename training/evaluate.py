@@ -35,20 +35,17 @@ SEED = 1000
 RENDER_SEED = 123
 GRID_COLUMNS = 8
 
-Draw = Callable[..., Any]
-"""What draws pictures: called like the pipeline itself."""
-
-
 @dataclass(frozen=True)
 class Setting:
     """One way to run the pipeline."""
 
     name: str
     steps: int = 50
-    accelerate: Callable[[StableDiffusionPipeline], Draw] | None = None
+    accelerate: Callable[[StableDiffusionPipeline], Any] | None = None
+    """Changes the pipeline and returns what is to be called in its place."""
 
 
-def deepcache(pipeline: StableDiffusionPipeline) -> Draw:
+def deepcache(pipeline: StableDiffusionPipeline) -> Any:
     """DeepCache (Ma et al., CVPR 2024): deep features computed anew at every third step."""
     from DeepCache import DeepCacheSDHelper
 
@@ -58,7 +55,7 @@ def deepcache(pipeline: StableDiffusionPipeline) -> Draw:
     return pipeline
 
 
-def tome(pipeline: StableDiffusionPipeline) -> Draw:
+def tome(pipeline: StableDiffusionPipeline) -> Any:
     """Token merging (Bolya and Hoffman 2023): half of the tokens merged."""
     import tomesd
 
@@ -66,7 +63,7 @@ def tome(pipeline: StableDiffusionPipeline) -> Draw:
     return pipeline
 
 
-def tgate(pipeline: StableDiffusionPipeline) -> Draw:
+def tgate(pipeline: StableDiffusionPipeline) -> Any:
     """T-GATE (Zhang et al. 2024): cross-attention cached after step 20."""
     from tgate import TgateSDLoader
 
@@ -106,7 +103,8 @@ class Scorer:
         prepared = torch.stack([self._prepare(picture) for picture in pictures]).to(self._device)
         seen = self._model.encode_image(prepared, normalize=True)
         said = self._model.encode_text(self._tokenize(list(captions)).to(self._device), normalize=True)
-        return (100 * seen @ said.T).cpu()
+        table: Tensor = 100 * seen @ said.T
+        return table.cpu()
 
     def score(self, pictures: Sequence[Image.Image], captions: Sequence[str]) -> Tensor:
         """The CLIP score of each picture against its own caption: (pictures,)."""
@@ -126,9 +124,7 @@ def load_pipeline(folder: Path, device: str) -> StableDiffusionPipeline:
     return pipeline
 
 
-def run(
-    setting: Setting, folder: Path, captions: Sequence[str], device: str
-) -> tuple[list[Image.Image], list[float]]:
+def run(setting: Setting, folder: Path, captions: Sequence[str], device: str) -> tuple[list[Image.Image], list[float]]:
     """The pictures of all captions, and the seconds that each batch took."""
     pipeline = load_pipeline(folder, device)
     draw = setting.accelerate(pipeline) if setting.accelerate else pipeline
@@ -206,7 +202,7 @@ def main() -> None:
     parser.add_argument("--grid", type=Path, help="where to write the pictures of 50 steps")
     arguments = parser.parse_args()
     diffusers_logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     captions = [row[0] for row in pq.read_table(arguments.folder / CAPTIONS)["captions"].to_pylist()]
     captions = captions[: arguments.captions]

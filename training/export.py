@@ -47,7 +47,7 @@ CAPTION_SCHEMA = pa.schema(
         ("captions", pa.list_(pa.string())),
     ]
 )
-"""The schema of the data set phiyodr/coco2017. Nobody photographed these pictures: what only a photograph has is null."""
+"""The schema of the data set phiyodr/coco2017; what only a photograph from the web has is null."""
 
 
 def captioned_scenes() -> Scenes:

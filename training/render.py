@@ -89,9 +89,7 @@ class Renderer:
         alone = (scenes.count == 1)[:, None]
         beside = (scenes.relation == Relation.LEFT_OF)[:, None]
         colour = self._colours[scenes.colour] + OBJECT_COLOUR_NOISE * self._dice.normal(number, 2, 3)
-        background = self._backgrounds[scenes.background] + BACKGROUND_COLOUR_NOISE * self._dice.normal(
-            number, 3
-        )
+        background = self._backgrounds[scenes.background] + BACKGROUND_COLOUR_NOISE * self._dice.normal(number, 3)
         return Placement(
             radius=radius,
             x=torch.where(alone, alone_x, torch.where(beside, along, across)),
@@ -113,8 +111,7 @@ class Renderer:
     def _coverage(self, scenes: Scenes, placement: Placement, which: int) -> Tensor:
         """(N, height, width): how much of each pixel the first (0) or second (1) object covers."""
         radius, centre_x, centre_y, angle = (
-            values[:, which, None, None]
-            for values in (placement.radius, placement.x, placement.y, placement.angle)
+            values[:, which, None, None] for values in (placement.radius, placement.x, placement.y, placement.angle)
         )
         right = (self._pixel_x - centre_x) / radius
         up = (centre_y - self._pixel_y) / radius

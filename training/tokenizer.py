@@ -6,9 +6,9 @@ Other words still encode, byte by byte in the worst case, as with any CLIP token
 import json
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from transformers import CLIPTokenizer
 
@@ -54,7 +54,7 @@ def _merges() -> tuple[tuple[str, str], ...]:
     spellings = [[*word[:-1], word[-1] + END_OF_WORD] for word in words()]
     merges = []
     while any(len(spelling) > 1 for spelling in spellings):
-        pairs = Counter(pair for spelling in spellings for pair in zip(spelling, spelling[1:], strict=False))
+        pairs = Counter(pair for spelling in spellings for pair in pairwise(spelling))
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
         spellings = [_merge(spelling, best) for spelling in spellings]

@@ -1,7 +1,6 @@
 """Trains the denoiser together with its text encoder, on latents that the trained VAE makes."""
 
 from collections.abc import Callable
-from dataclasses import fields
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +50,8 @@ def train_unet(
     """
     torch.manual_seed(recipe.seed)
     unet = make_unet().to(device, memory_format=torch.channels_last)
-    text_encoder = make_text_encoder().to(device)
+    text_encoder = make_text_encoder()
+    text_encoder.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides `self`
     predict = torch.compile(unet) if device == "cuda" else unet
     dice = Dice(device)
     source, captioner = SceneSource(dice), Captioner(vocabulary(), dice)
@@ -78,7 +78,7 @@ def train_unet(
     pool.fill(wait_for_vae(), recipe.batch)
     print("latents ready", flush=True)
     trainer.train()
-    return unet.eval(), text_encoder.eval()
+    return unet, text_encoder
 
 
 def empty_caption(device: str) -> Tensor:

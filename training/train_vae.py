@@ -107,4 +107,4 @@ def with_bf16_group_norm(model: nn.Module) -> None:
 
     for module in model.modules():
         if isinstance(module, nn.GroupNorm):
-            module.forward = forward_of(module)  # type: ignore[method-assign]
+            module.forward = forward_of(module)  # type: ignore[method-assign, assignment]

@@ -80,7 +80,7 @@ class Trainer:
     def _step(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         loss = self._loss()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._optimizer.step()
         weights = [parameter.detach() for parameter in self._parameters]

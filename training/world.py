@@ -107,9 +107,7 @@ class Scenes:
 
 def concatenate(first: Scenes, second: Scenes) -> Scenes:
     """Both batches as one, the first in front."""
-    return Scenes(
-        **{f.name: torch.cat([getattr(first, f.name), getattr(second, f.name)]) for f in fields(Scenes)}
-    )
+    return Scenes(**{f.name: torch.cat([getattr(first, f.name), getattr(second, f.name)]) for f in fields(Scenes)})
 
 
 def choose(condition: Tensor, yes: Scenes, no: Scenes) -> Scenes:
@@ -219,9 +217,7 @@ class SceneSource:
         other_background = (scenes.background + 1 + shift % (len(BACKGROUNDS) - 1)) % len(BACKGROUNDS)
         return Scenes(
             count=scenes.count,
-            colour=changed(
-                scenes.colour, len(COLOURS), Mistake.COLOUR, (places, Mistake.COLOURS_SWAPPED)
-            ),
+            colour=changed(scenes.colour, len(COLOURS), Mistake.COLOUR, (places, Mistake.COLOURS_SWAPPED)),
             shape=changed(scenes.shape, len(SHAPES), Mistake.SHAPE, (places, Mistake.SHAPES_SWAPPED)),
             size=changed(scenes.size, len(SIZES), Mistake.SIZE, (places,)),
             relation=scenes.relation,

@@ -64,7 +64,7 @@ def _seconds(amount: Fraction, unit: str) -> Fraction:
 
 
 def _amount(unit: str) -> str:
-    number = r"\d+(?:\.\d+|/\d+)?"
+    number = r"\d{1,9}(?:\.\d{1,20}|/\d{1,2})?"
     return rf"(?<![a-z\d.,/~])(?P<low>{number})(?:~(?P<high>{number}))?(?P<unit>{unit})(?![a-z\d])"
 
 
@@ -77,7 +77,7 @@ TIMES = rf"(?<![≤±])≥?(?<![≤±]){_amount('x')}"
 AMOUNT = rf"(?<![≤±])≥?(?<![≤±]){_amount('[x%]')}"
 SHARE = _amount("%")
 SECONDS = _amount("ms|s|min")
-COUNT = r"(?P<low>\d+(?:\.\d+)?)(?:~(?P<high>\d+(?:\.\d+)?))?(?P<unit>)"
+COUNT = r"(?P<low>\d{1,9}(?:\.\d{1,20})?)(?:~(?P<high>\d{1,9}(?:\.\d{1,20})?))?(?P<unit>)"
 # A number without a unit, such as "a speedup of 1.8", at the end of what is said.
 BARE = (
     rf"≥?(?<![\w.,/~≤±]){COUNT}(?=\s*(?:$|[;:!?)}}\n■且并同]|,(?! ?\d)|\.(?!\d)"
@@ -126,7 +126,7 @@ DEMANDS = [
         Field.LATENCY,
         ("under 2 s per image", rf"≤{SECONDS} PERIMAGE", _seconds),
         ("must be 2 s per image", rf"(?:MUST|\bto\b)(?:(?!STATES)[^\d,;.!?\n≤]){{0,60}}?{SECONDS} PERIMAGE", _seconds),
-        ("4 images under 8 s", rf"(?P<count>[1-9]\d*) (?:images|pictures){ANYHOW}≤{SECONDS}", _seconds),
+        ("4 images under 8 s", rf"(?<!\d)(?P<count>[1-9]\d{{0,5}}) (?:images|pictures){ANYHOW}≤{SECONDS}", _seconds),
         ("latency under 2 s", rf"(?:TIME|PERIMAGE|MAKE|\bimages?\b){ANYHOW}≤{SECONDS}", _seconds),
         ("in under 2 s an image", rf"≤{SECONDS}{ANYHOW}(?:TIME|PERIMAGE|MAKE)", _seconds),
         ("latency down to 2 s", rf"{CUT_TIME}{ANYHOW}\bto {SECONDS}", _seconds),

@@ -100,8 +100,8 @@ WORDS = words(
 
 # 5. Statements: amounts that are told, not demanded.
 
-ANY = r"\d[\d.~/]*(?:x|%|ms|s|min)?"
-TOLD = r"(?:(?!MUST|≥|\b(?:and|but|so|then|to|for|please|make)\b|[但且并请])[^,;!?()\n.]|\.(?=[^\s]))*"
+ANY = r"(?<![\d.~/])\d[\d.~/]*(?![\d.~/])(?:x|%|ms|s|min)?"
+TOLD = r"(?:(?!MUST|≥|\b(?:and|but|so|then|to|for|please|make)\b|[但且并请])[^,;!?()\n.]|\.(?=[^\s])){0,120}"
 METHOD = (
     r"(?<![a-z])(?:deepcache|tome(?:sd)?|t-?gate|torch\.compile|xformers|lcm|turbo|flash ?attention|sdpa|paper"
     r"|authors|methods?|techniques?|approach|caching|cache|quanti[sz]ation|compilation|fp16|alone)(?![a-z])"
@@ -124,14 +124,13 @@ STATEMENTS = [
         ("known to give 2x", rf"KNOWN{TOLD}≥?{ANY}{TOLD}"),
         (
             "a method gives 2x",
-            rf"(?:{METHOD})[\s),]*(?:(?!MUST|(?:to|and|so|that)\b)[^\s,;.]+ +){{0,3}}?(?:STATES|STATED|ALLOW){TOLD}{ANY}{TOLD}",
+            rf"(?:{METHOD})[\s),]*(?:(?!MUST|(?:to|and|so|that)\b)[^\s,;.]+ +){{0,3}}?"
+            rf"(?:STATES|STATED|ALLOW){TOLD}{ANY}{TOLD}",
         ),
         ("no need to reach 2x", rf"NONEED[ a-zA-Z]*≥?{ANY}{TOLD}"),
         ("2x is not required", rf"≥?{ANY}{TOLD}NONEED"),
         ("2x if possible", rf"≥?{ANY}{TOLD}WISH"),
         ("an A100 is 2x faster than a V100", rf"▢ STATES ≥?{ANY} FASTER than ▢"),
-        ("ideally 2x", r"WISH,?(?:[^,;.!?\n]|\.(?=\d))*"),
+        ("ideally 2x", r"WISH,?(?:[^,;.!?\n]|\.(?=\d)){0,120}"),
     ),
 ]
-
-REWRITES = [*SPELLINGS, *OTHER_NUMBERS, *QUANTITIES, *WORDS, *STATEMENTS]

@@ -111,7 +111,7 @@ class Expressions(ABC):
             case ast.BoolOp(operation, operands):
                 return self._and_or(isinstance(operation, ast.Or), [self.value(x, frame) for x in operands])
             case ast.Compare(left, [operation], [right]):
-                return _compare(operation, self.value(left, frame), self.value(right, frame))
+                return self._compare(operation, self.value(left, frame), self.value(right, frame))
             case ast.IfExp(test, body, orelse):
                 return self._choice(test, body, orelse, frame)
             case ast.NamedExpr(target, expression):
@@ -199,7 +199,7 @@ class Expressions(ABC):
                 return UNKNOWN if isinstance(found, Function) else found
             case Const(PurePosixPath() as path) if name in ("parent", "name"):
                 return constant(getattr(path, name))
-            case Const(PurePosixPath() as path) if name == "parents" and len(path.parts) < 50:
+            case Const(PurePosixPath() as path) if name == "parents" and len(path.parts) < 30:
                 return items([constant(parent) for parent in path.parents])
             case Object() if name == "scheduler" and (pipe := self.state.pipeline(base)):
                 return pipe.scheduler
@@ -296,6 +296,22 @@ class Expressions(ABC):
                 return operand
         return operands[-1]
 
+    def _compare(self, operation: ast.cmpop, left: Value, right: Value) -> Value:
+        holds: bool | None = None
+        match operation:
+            case ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq():
+                if right == NONE:
+                    holds = is_none(left)
+                elif isinstance(left, Const) and isinstance(right, Const):
+                    holds = left == right
+            case ast.In() | ast.NotIn():
+                mapping = self.state.mapping(right)
+                if mapping is not None and mapping.complete and isinstance(left, Const):
+                    holds = left.value in mapping.entries
+        if holds is None:
+            return UNKNOWN
+        return Const(holds is not isinstance(operation, ast.IsNot | ast.NotEq | ast.NotIn))
+
     def _choice(self, test: ast.expr, body: ast.expr, orelse: ast.expr, frame: Frame) -> Value:
         known = self.state.truth(self.value(test, frame))
         if known is not None:
@@ -326,14 +342,3 @@ class Expressions(ABC):
         # An image that nothing keeps is a warm-up, often of a few steps.
         if call.is_used and (STEPS in call.keywords or is_pipeline):
             self.trace.steps.append(call.keywords.get(STEPS, UNKNOWN))
-
-
-def _compare(operation: ast.cmpop, left: Value, right: Value) -> Value:
-    same: bool | None = None
-    if right == NONE:
-        same = is_none(left)
-    elif isinstance(left, Const) and isinstance(right, Const):
-        same = left == right
-    if same is None or not isinstance(operation, ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
-        return UNKNOWN
-    return Const(same is isinstance(operation, ast.Is | ast.Eq))

@@ -229,7 +229,8 @@ class Follower(Expressions):
         return self._block(node.finalbody, frame) and bool(ends)
 
     def _copy(self) -> State:
-        self.spend(1 + len(self.state.names) // 50)  # a large state takes long to copy and to join
+        # A large state takes long to copy and to join.
+        self.spend(1 + (len(self.state.names) + len(self.state.objects)) // 50)
         return self.state.copy()
 
 

@@ -36,8 +36,9 @@ _MODEL_ID_NAMES = ("pretrained_model_name_or_path", "pretrained_model_link_or_pa
 
 
 def _absolute(path: Any, make: Callable[[str], str]) -> Any:
-    # A relative path depends on the folder that the file will run in.
-    return type(path)(make(str(path))) if posixpath.isabs(path) else None
+    # A relative path depends on the folder that the file will run in; a deep one takes long to resolve.
+    text = os.fspath(path)
+    return type(path)(make(text)) if posixpath.isabs(text) and text.count("/") < 50 else None
 
 
 _abspath = functools.partial(_absolute, make=posixpath.abspath)

@@ -16,6 +16,8 @@ from harness.modelfile.values import (
     Value,
 )
 
+MAX_ENTRIES = 256  # of a dictionary that is followed: each change of one makes a copy
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -39,6 +41,8 @@ class Mapping:
     def updated(self, entries: dict[str, Value], complete: bool = True) -> "Mapping":
         """Return the mapping with further entries; where those are not all known, any older one may be replaced."""
         older = self.entries if complete else dict.fromkeys(self.entries, UNKNOWN)
+        if len(older) + len(entries) > MAX_ENTRIES:
+            return Mapping({}, complete=False)
         return Mapping({**older, **entries}, self.complete and complete)
 
 
@@ -106,7 +110,7 @@ class _Join:
         self.state.names.update(_merged(left.names, right.names, self._value))
 
     def _value(self, left: Value, right: Value) -> Value:
-        if left == right:
+        if left is right or left == right:
             return left
         match left, right:
             case (External(), Const(None)):  # an import that may have failed: used later, it did not
@@ -129,6 +133,8 @@ class _Join:
 
     def _made(self, left: Pipeline | Mapping, right: Pipeline | Mapping) -> Pipeline | Mapping:
         match left, right:
+            case _ if left is right:
+                return left
             case (Pipeline(), Pipeline()):
                 return Pipeline(
                     left.class_name if left.class_name == right.class_name else None,

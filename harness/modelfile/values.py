@@ -10,6 +10,7 @@ from typing import TypeAlias
 MAX_TEXT = 4096
 MAX_NUMBER = 10**9
 MAX_DOTTED_NAME = 256
+MAX_ITEMS = 256
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,9 @@ def external(path: str) -> External | Unknown:
 
 
 def items(values: list[Value]) -> Items | Unknown:
-    """Return a tuple; one inside another is not followed, so that comparing two stays cheap."""
-    return UNKNOWN if any(isinstance(value, Items) for value in values) else Items(tuple(values))
+    """Return a tuple; a long one, or one inside another, is not followed, so that comparing two stays cheap."""
+    is_followed = len(values) <= MAX_ITEMS and not any(isinstance(value, Items) for value in values)
+    return Items(tuple(values)) if is_followed else UNKNOWN
 
 
 def is_none(value: Value) -> bool | None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,11 @@ MODEL_IDS = {
         "    _p = StableDiffusionPipeline.from_pretrained('org/sd')\n  return _p",
         "org/sd",
     ),
+    "made once, in a dictionary": (
+        "C = {}\ndef load_pipe():\n  if 'pipe' not in C:\n"
+        "    C['pipe'] = StableDiffusionPipeline.from_pretrained('org/sd')\n  return C['pipe']",
+        "org/sd",
+    ),
     "assigned twice, the same": (
         "ID = 'org/sd'\nimport torch\nif torch.cuda.is_available():\n  ID = 'org/sd'\n"
         "pipe = StableDiffusionPipeline.from_pretrained(ID)",
@@ -326,6 +332,10 @@ MODEL_IDS = {
     ),
     "not storable": ("pipe = StableDiffusionPipeline.from_pretrained('\\ud800')", None),
     "endless recursion": ("def load_pipe(): return load_pipe()", None),
+    "beside endless recursion": (
+        "def f(n): return f(n - 1)\nf(3)\npipe = StableDiffusionPipeline.from_pretrained('org/sd')",
+        "org/sd",
+    ),
     "text that doubles": (
         "x = 'a'\n" + "x = x + x\n" * 60 + "pipe = StableDiffusionPipeline.from_pretrained(x)",
         None,
@@ -537,6 +547,20 @@ STEPS = {
     ),
     "merged": (FORWARD + "return pipe(prompts, **{**call, 'num_inference_steps': 50})", 50),
     "merged with |": (FORWARD + "return pipe(prompts, **(call | {'num_inference_steps': 50}))", 50),
+    "dictionary overridden": (
+        FORWARD + "CALL = dict(num_inference_steps=20)\n  return pipe(prompts, **{**CALL, 'num_inference_steps': 50})",
+        50,
+    ),
+    "default value that may be overridden": (
+        "import x\ndef go(p, t, n=50): return p(t, num_inference_steps=n)\n"
+        + FORWARD
+        + "return go(pipe, prompts, **x.y())",
+        None,
+    ),
+    "changed in a method that nobody calls": (
+        "N = 50\nclass A:\n  def f(self):\n    global N\n    N = 5\na = A()\nx = pipe('a', num_inference_steps=N)",
+        50,
+    ),
     "merged under something unknown": (
         "import x\n" + FORWARD + "return pipe(prompts, **{'num_inference_steps': 50, **x.y()})",
         None,
@@ -808,15 +832,18 @@ def test_what_python_cannot_parse(read, source):
 
 
 def test_unreadable_files(tmp_path):
+    pipe = tmp_path / "pipe.py"
+    os.mkfifo(pipe)  # opening it would wait for ever
     large = tmp_path / "large.py"
     large.write_text("pipe = 1\n" + "#" * (1 << 20))
-    for path in (tmp_path / "missing.py", tmp_path, large, Path("/dev/zero"), Path("a\0b")):
+    for path in (tmp_path / "missing.py", tmp_path, pipe, large, Path("/dev/zero"), Path("a\0b")):
         with pytest.raises(ModelFileError) as error:
             read_model_file(path)
         assert error.value.kind is Problem.UNREADABLE
         assert str(path) in str(error.value)
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "source",
     [
@@ -824,6 +851,7 @@ def test_unreadable_files(tmp_path):
         "pipe = 1\n" + "".join("  " * i + "for x in y:\n" for i in range(40)) + "  " * 40 + "z = 1",
         "pipe = 1\nx = (1, 2)\ny = (1, 2)\n" + "x = (x, x)\ny = (y, y)\n" * 60 + "if z:\n  x = y",
         "pipe = 1\nx = a\n" + "x = x.b\n" * 40_000,
+        "pipe = 1\n" + "x = 'a' * 999999999\n" * 500,
         "pipe = 1\n" + "".join(f"x{i} = 1\n" for i in range(9_000)) + "if a: b = 1\n" * 9_000,
         "pipe = " + "1 + " * 800 + "1",
         "pipe = f(" * 80 + ")" * 80,

@@ -1,0 +1,114 @@
+"""One actor, in this process, with real children: what becomes of a pair, and what is kept for the next."""
+
+import dataclasses
+
+import pytest
+
+from actors.gpu_actor import GpuActor
+from actors.messages import Batch, Job, Limits, SandboxSpec, ScorerSpec, Status
+from actors.model_config import ModelConfig
+from actors.sandbox import tier_problem
+from actors.scoring import Scorer, ScorerError
+from harness.embedded import EMBEDDED_MODELS
+from tests.actors.model_files import HONEST, honest_but, model_file
+
+CLIP = ScorerSpec(f"local-dir:{EMBEDDED_MODELS['diffharness/tiny-shapes-clip']}")
+BATCHES = (Batch(("a red circle", "a blue star"), (1, 2)), Batch(("a green ring",), (3,)))
+UNKNOWN = ModelConfig(None, None, None, None)
+SANDBOX = SandboxSpec(tiers=("bwrap", "process"), models={}, threads=1, preimports=("torch",))
+
+
+@pytest.fixture(scope="module")
+def actor():
+    actor = GpuActor(SANDBOX, CLIP, "cpu 0")
+    yield actor
+    actor.close()
+
+
+def job(candidate: str, baseline: str = HONEST, reference: ModelConfig = UNKNOWN, reference_file: str = HONEST) -> Job:
+    files = model_file(baseline), model_file(candidate), model_file(reference_file)
+    return Job("7", 1, *files, reference, BATCHES[:1], BATCHES, Limits(load_s=60, warmup_s=60, call_s=60))
+
+
+def test_a_good_pair_is_measured_with_all_that_belongs_to_it(actor):
+    outcome = actor.measure(job(honest_but(call="brightness = 0.25")), more_to_come=False)
+    assert (outcome.status, outcome.detail) == (Status.MEASURED, "")
+    assert len(outcome.batches) == 4
+    assert len(outcome.images) == 3
+    assert outcome.candidate.config.pipeline_class == "GreyPipeline"
+    assert outcome.candidate.warmup_s[0] > 0
+    assert outcome.machine.sandbox == ("process" if tier_problem("bwrap") else "bwrap")
+    assert outcome.machine.scorer.startswith("local-dir:")
+    assert outcome.wall_s > 0
+
+
+def test_a_warm_baseline_is_kept_for_the_next_pair_and_another_one_is_not(actor):
+    actor.measure(job(HONEST), more_to_come=True)
+    first = actor.measure(job(honest_but(call="brightness = 0.1")), more_to_come=True)
+    other = actor.measure(job(HONEST, baseline=honest_but(call="brightness = 0.9")), more_to_come=False)
+    assert first.baseline.warm_from_before
+    assert not other.baseline.warm_from_before
+
+
+def test_a_live_pipeline_that_is_not_the_references_is_not_timed(actor):
+    stated = ModelConfig("GreyPipeline", "another/model", None, None)
+    outcome = actor.measure(job(HONEST, reference=stated), more_to_come=False)
+    assert outcome.status is Status.CONFIG_MISMATCH
+    assert "another/model" in outcome.detail
+    assert outcome.batches == ()
+
+
+def test_what_a_references_source_leaves_open_is_taken_from_its_live_pipeline(actor):
+    renamed = HONEST.replace("GreyPipeline", "DarkPipeline")
+    outcome = actor.measure(job(HONEST, reference_file=renamed), more_to_come=False)
+    assert outcome.status is Status.CONFIG_MISMATCH
+    assert "reference DarkPipeline, candidate GreyPipeline" in outcome.detail
+
+
+def test_a_candidates_failure_is_its_own_and_leaves_the_actor_well(actor):
+    outcome = actor.measure(job(honest_but(call="raise RuntimeError('no luck')")), more_to_come=True)
+    assert outcome.status is Status.CALL_ERROR
+    assert "no luck" in outcome.detail
+    assert "Traceback" in outcome.log
+    assert outcome.baseline is not None
+    assert actor.measure(job(HONEST), more_to_come=False).status is Status.MEASURED
+
+
+def test_a_baselines_failure_is_not_the_candidates(actor):
+    outcome = actor.measure(job(HONEST, baseline=honest_but(load="import os; os._exit(1)")), more_to_come=False)
+    assert outcome.status is Status.BASELINE_FAILED
+    assert "exited" in outcome.detail
+    assert actor.measure(job(HONEST), more_to_come=False).status is Status.MEASURED
+
+
+def test_the_harness_own_failure_is_an_outcome_too(actor, monkeypatch):
+    monkeypatch.setattr(actor.scorer, "score", lambda *_: 1 / 0)
+    outcome = actor.measure(job(HONEST), more_to_come=False)
+    assert outcome.status is Status.INFRASTRUCTURE
+    assert "ZeroDivisionError" in outcome.log
+
+
+def test_progress_tells_the_pair_while_it_runs_and_idle_after(actor, monkeypatch):
+    seen = []
+    now = actor._now
+    monkeypatch.setattr(actor, "_now", lambda *args: (now(*args), seen.append(actor.progress())))
+    actor.measure(dataclasses.replace(job(HONEST), pair="42"), more_to_come=False)
+    assert [(p.pair, p.batch) for p in seen if p.phase == "measuring"] == [("42", 0), ("42", 1)]
+    assert seen[-1].phase == "idle"
+
+
+def test_an_unknown_clip_model_is_refused_with_the_mend():
+    with pytest.raises(ScorerError, match=r"scorer\.model"):
+        Scorer(ScorerSpec("ViT-Z-99"), "cpu")
+
+
+def test_the_scorer_prefers_the_right_caption_and_sees_truncation(actor):
+    import numpy as np
+
+    red = np.zeros((64, 64, 3), np.uint8)
+    red[..., 2] = 255
+    red[20:44, 20:44] = (220, 30, 30)
+    right, wrong = "a red square on a blue background", "a yellow circle on a green background"
+    scores = actor.scorer.score(np.stack([red, red]), [right, wrong])
+    assert scores[0] > scores[1] + 20
+    assert actor.scorer.truncated([right, " ".join(["circle"] * 100)]) == [False, True]

@@ -1,0 +1,74 @@
+"""Real Ray on this machine: every job has exactly one outcome, also when actors die."""
+
+import dataclasses
+import os
+import signal
+
+import psutil
+import pytest
+
+from actors.messages import Batch, Job, Limits, PoolError, PoolSpec, SandboxSpec, ScorerSpec, Status
+from actors.model_config import ModelConfig
+from actors.pool import Pool, longest, next_job
+from harness.embedded import EMBEDDED_MODELS
+from tests.actors.model_files import HONEST, honest_but, model_file
+
+BATCHES = (Batch(("a red circle",), (1,)),)
+LIMITS = Limits(start_s=120, load_s=60, warmup_s=60, call_s=60)
+
+
+def spec(**changes) -> PoolSpec:
+    sandbox = SandboxSpec(tiers=("bwrap", "process"), models={}, preimports=("torch",))
+    clip = ScorerSpec(f"local-dir:{EMBEDDED_MODELS['diffharness/tiny-shapes-clip']}")
+    return dataclasses.replace(PoolSpec("local", "cpu", 2, sandbox, clip), **changes)
+
+
+def job(pair: str, candidate: str = HONEST, baseline: str = HONEST) -> Job:
+    files = model_file(baseline), model_file(candidate), model_file(HONEST)
+    return Job(pair, 1, *files, ModelConfig("GreyPipeline", "tests/grey", "none", 1), BATCHES, BATCHES, LIMITS)
+
+
+def test_the_next_job_shares_the_warm_baseline_where_one_does():
+    jobs = [job("1"), job("2", baseline=honest_but(call="pass")), job("3")]
+    assert next_job(jobs, jobs[1].baseline.sha256) == 1
+    assert next_job(jobs, "a hash that no job has") == 0
+
+
+def test_a_jobs_deadline_lies_beyond_all_of_its_own_limits():
+    limits = dataclasses.replace(LIMITS, call_s=1000)
+    assert longest(dataclasses.replace(job("1"), limits=limits)) > 2 * 1000
+
+
+def test_a_pool_measures_every_job_once_and_replaces_an_actor_that_dies():
+    progress, outcomes = [], []
+    bad = job("bad", honest_but(call="raise RuntimeError('no luck')"))
+    with Pool(spec(), progress.append) as pool:
+        assert len(pool.machines) == 2
+        assert {machine.device_id for machine in pool.machines} == {"cpu"}
+        for outcome in pool.run([job("1"), bad, job("2"), job("3")]):
+            if not outcomes:  # a worker dies while jobs are waiting
+                workers = [
+                    p
+                    for p in psutil.process_iter(["cmdline"])
+                    if (p.info["cmdline"] or [""])[0].startswith("ray::Worker")
+                ]
+                for worker in workers[:1]:
+                    worker.send_signal(signal.SIGKILL)
+            outcomes.append(outcome)
+    assert sorted(outcome.pair for outcome in outcomes) == ["1", "2", "3", "bad"]
+    statuses = {outcome.pair: outcome.status for outcome in outcomes}
+    assert statuses.pop("bad") is Status.CALL_ERROR
+    assert set(statuses.values()) == {Status.MEASURED}
+    assert any(actor.pair for seen in progress for actor in seen)
+    children = [p for p in psutil.process_iter(["cmdline"]) if "actors.child" in " ".join(p.info["cmdline"] or ())]
+    assert not [child for child in children if child.ppid() == os.getpid()]
+
+
+def test_a_pool_that_cannot_start_says_why():
+    with pytest.raises(PoolError, match=r"scorer\.model"), Pool(spec(scorer=ScorerSpec("ViT-Z-99")), print):
+        pass
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_the_mend():
+    with pytest.raises(PoolError, match=r"pool\.device=cpu"), Pool(spec(device="gpu"), print):
+        pass
