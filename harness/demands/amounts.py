@@ -57,7 +57,7 @@ SPELLINGS = rewrites(
     ("三倍", rf"{CHINESE_NUMBER}(?=\s*(?:倍|秒|毫秒|分钟|成(?![功本像为])|分之))", _chinese_number),
     ("分之三", rf"(?<=分之){CHINESE_NUMBER}", _chinese_number),
     ("百分之5", r"百分之(\d+(?:\.\d+)?)", r"\1%"),
-    ("3分之1", r"(\d+)分之(\d+)", r"\2/\1"),
+    ("3分之1", r"(?<!\d)(\d{1,2})分之(\d{1,2})(?!\d)", r"\2/\1"),
     ("3成", r"(\d)成(?![功本像为])", r"\g<1>0%"),
     ("1/3", r"(?<![\d./])([1-9]\d?)/([2-9]|[1-9]\d)(?![\d./%])", r"\g<1>00/\2%"),
 )
@@ -150,12 +150,12 @@ QUANTITIES = rewrites(
     ("低于", "小于|低于|少于|短于|最多|至多|最高|控制在|<", "≤"),
     (
         "or more",
-        rf"(\d[\d./~]*{UNIT})(?:\+| or (?:more|better|higher|greater|above|faster)\b|\s*[及或]?以上)",
+        rf"(?<![\d./~])(\d[\d./~]*{UNIT})(?:\+| or (?:more|better|higher|greater|above|faster)\b|\s*[及或]?以上)",
         r"≥\1",
     ),
     (
         "or less",
-        rf"(\d[\d./~]*{UNIT}(?: ?(?:/|每|per) ?(?:张|image))?)"
+        rf"(?<![\d./~])(\d[\d./~]*{UNIT}(?: ?(?:/|每|per) ?(?:张|image))?)"
         rf"(?: or (?:less|lower|under|below|faster|shorter)\b| max(?:imum)?\b|\s*[及或]?(?:以内|之内|以下|内(?!存)))",
         r"≤\1",
     ),

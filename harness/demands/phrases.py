@@ -85,7 +85,7 @@ BARE = (
 )
 
 ANYHOW = r"(?:(?!OTHER|QUALITY|LOSS|STATED|■)[^\d,;.!?\n≤±]|\.(?=\w)){0,80}?"  # words about the same thing
-QUALITY_WORDS = r"[^\d,;.!?\n■]*?"
+QUALITY_WORDS = r"[^\d,;.!?\n■]{0,60}?"
 LINK = r"(?:[\s:=()≥\"']|of|by|to|at|over|than|vs\.?|MUST|STATES|MORE|IMPROVE|BASELINE|TIME)*"
 CUT = "(?:CUT|IMPROVE)"
 WORSE = "(?:LOSS|CUT)"
@@ -155,7 +155,7 @@ DEMANDS = [
         ("allow 3% quality loss", rf"ALLOW {SHARE} QUALITY {WORSE}", _as_written),
         ("3% quality loss at most", rf"{SHARE} QUALITY {WORSE} at most", _as_written),
         ("quality within 3%", rf"QUALITY{QUALITY_WORDS}±{SHARE}", _as_written),
-        ("keep 97% of the quality", rf"KEEP[^\d,;.■≤]*?{SHARE}(?: of| BASELINE)* QUALITY(?! {WORSE})", _kept),
-        ("quality at least 97% of", rf"QUALITY[^\d,;.■≤]*?{SHARE} of BASELINE", _kept),
+        ("keep 97% of the quality", rf"KEEP[^\d,;.■≤]{{0,60}}?{SHARE}(?: of| BASELINE)* QUALITY(?! {WORSE})", _kept),
+        ("quality at least 97% of", rf"QUALITY[^\d,;.■≤]{{0,60}}?{SHARE} of BASELINE", _kept),
     ),
 ]

@@ -14,7 +14,7 @@ WORDS = words(
     ("", r"(?:at the same|real|each|every|this|first|compile|training|load(?:ing)?|start-?up) time", "同时|实时"),
     (
         "NONEED",
-        r"(?:not|no|n't|\w+n't)(?: \w+)? (?:need|have to|require[ds]?|necessary|expect(?:ed)?)(?: to| for)?",
+        r"(?:not|no|n't|[a-z]{1,8}n't)(?: \w+)? (?:need|have to|require[ds]?|necessary|expect(?:ed)?)(?: to| for)?",
         "不(?:需要|必|要求|强制)|无需|无须",
     ),
     (

@@ -2,9 +2,10 @@
 
 import ast
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from harness.modelfile.dictionaries import get_item, set_item
+from harness.modelfile.frames import Frame, Trace
 from harness.modelfile.library import STEPS, call_external, call_method, combine, is_class
 from harness.modelfile.state import Mapping, State
 from harness.modelfile.values import (
@@ -26,36 +27,12 @@ from harness.modelfile.values import (
     items,
 )
 
-# A model file of 300 lines takes about 5,000.
+# Of statements and expressions; a model file of 300 lines has about 1,000, and some are followed more than once.
 MAX_NODES = 50_000
 
 
 class TooInvolved(Exception):
     """The program branches and calls so much that following it would keep its reader busy."""
-
-
-@dataclass
-class Trace:
-    """What a part of the program was seen to do.
-
-    `seen` holds "torch.compile" for a name of a library that is used, ".half" for a method called on some object,
-    ".f(text)" for the same with a text among its arguments (in lower case), "Class.f" for a method of an object whose
-    class is known, and "Class()" for such an object made. `steps` holds `num_inference_steps` of every call of a
-    pipeline whose images are used, UNKNOWN where it is left to the pipeline.
-    """
-
-    seen: set[str] = field(default_factory=set)
-    steps: list[Value] = field(default_factory=list)
-
-
-@dataclass
-class Frame:
-    """A function, class body or module that is being followed: its scopes, innermost first."""
-
-    scopes: tuple[int, ...]
-    inner_scopes: tuple[int, ...]  # what functions defined here see: a class body's own names they do not
-    redirected: dict[str, int] = field(default_factory=dict)  # `global` and `nonlocal` names
-    returns: list[tuple[Value, State]] = field(default_factory=list)
 
 
 class Expressions(ABC):
@@ -95,7 +72,7 @@ class Expressions(ABC):
             case ast.Call():
                 return self._call(node, frame)
             case ast.Subscript(owner, index):
-                return self._subscript(self.value(owner, frame), self.value(index, frame))
+                return get_item(self.value(owner, frame), self.value(index, frame), self.state)
             case ast.Dict():
                 return self._dictionary(node, frame)
             case ast.Tuple(elements):
@@ -152,7 +129,7 @@ class Expressions(ABC):
                 elif name == "scheduler":
                     self.state.set_scheduler(base, value)
             case ast.Subscript(owner, index):
-                self._assign_item(self.value(owner, frame), self.value(index, frame), value)
+                set_item(self.value(owner, frame), self.value(index, frame), value, self.state)
 
     def call(self, callee: Value, call: Arguments) -> Value:
         """Follow a call of anything but a method of an object."""
@@ -246,23 +223,6 @@ class Expressions(ABC):
                 keywords = keywords.updated(expanded.entries, expanded.complete)
         complete = complete and keywords.complete
         return Arguments(tuple(positional), keywords.entries, complete, node not in self.unused_calls)
-
-    def _subscript(self, base: Value, index: Value) -> Value:
-        mapping = self.state.mapping(base)
-        match base, index:
-            case Items(values), Const(int(position)) if -len(values) <= position < len(values):
-                return values[position]
-            case Object(), Const(str(key)) if mapping is not None:
-                return mapping.entries.get(key, UNKNOWN)
-        return UNKNOWN
-
-    def _assign_item(self, base: Value, index: Value, value: Value) -> None:
-        mapping = self.state.mapping(base)
-        if mapping is None or not isinstance(base, Object):
-            return
-        is_key = isinstance(index, Const) and isinstance(index.value, str)
-        entries = {str(index.value): value} if is_key and isinstance(index, Const) else {}
-        self.state.objects[base.number] = mapping.updated(entries, complete=is_key)
 
     def _dictionary(self, node: ast.Dict, frame: Frame) -> Value:
         mapping = Mapping({})

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 
-from harness.modelfile.expressions import Expressions, Frame
+from harness.modelfile.expressions import Expressions
+from harness.modelfile.frames import Frame
 from harness.modelfile.library import call_external
 from harness.modelfile.state import Mapping, State, join
 from harness.modelfile.values import (

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.modelfile.state import Mapping, Pipeline, State
+from harness.modelfile.dictionaries import call_dict_method, make_dict
+from harness.modelfile.state import Pipeline, State
 from harness.modelfile.values import (
     NONE,
     UNKNOWN,
@@ -84,7 +85,7 @@ def call_external(path: str, call: Arguments, state: State) -> Value:
     if path in _PURE:
         return _compute(_PURE[path], call)
     if path == "dict":
-        return _dict(call, state)
+        return make_dict(call, state)
     if path == "functools.partial" and call.positional:
         rest = Arguments(call.positional[1:], call.keywords, call.complete)
         return Partial(call.positional[0], rest)
@@ -108,7 +109,7 @@ def call_method(base: Value, name: str, call: Arguments, state: State) -> Value:
     if isinstance(base, Object):
         pipe, mapping = state.pipeline(base), state.mapping(base)
         if mapping is not None:
-            return _call_mapping(base, mapping, name, call, state)
+            return call_dict_method(base, mapping, name, call, state)
         if pipe is not None and name == "register_modules" and "scheduler" in call.keywords:
             state.set_scheduler(base, call.keywords["scheduler"])
         return base if name == "to" else UNKNOWN
@@ -168,33 +169,3 @@ def _compute(function: Callable[..., Any], call: Arguments) -> Value:
     except (ArithmeticError, TypeError, ValueError, OSError):  # the file's own error, at the time it runs
         return UNKNOWN
     return UNKNOWN if made is None else constant(made)
-
-
-def _dict(call: Arguments, state: State) -> Value:
-    if not call.positional:
-        return state.new(Mapping(call.keywords, call.complete))
-    source = state.mapping(call.positional[0]) or Mapping({}, complete=False)
-    return state.new(source.updated(call.keywords, call.complete))
-
-
-def _call_mapping(base: Object, mapping: Mapping, name: str, call: Arguments, state: State) -> Value:
-    match name, call.positional:
-        case "copy", ():
-            return state.new(mapping)
-        case "update", _:
-            other = state.mapping(call.get(0)) or Mapping({}, complete=not call.positional)
-            changed = mapping.updated(other.entries, other.complete)
-            state.objects[base.number] = changed.updated(call.keywords, call.complete)
-            return NONE
-        case (("get" | "pop" | "setdefault"), (Const(str(key)), *default)):
-            value = mapping.entries.get(key, (default[0] if default else NONE) if mapping.complete else UNKNOWN)
-            remaining = {other: entry for other, entry in mapping.entries.items() if other != key}
-            if name == "pop":
-                state.objects[base.number] = Mapping(remaining, mapping.complete)
-            elif name == "setdefault":
-                state.objects[base.number] = Mapping({**remaining, key: value}, mapping.complete)
-            return value
-        case (("items" | "keys" | "values" | "get"), _):
-            return UNKNOWN
-    state.objects[base.number] = Mapping({}, complete=False)
-    return UNKNOWN

@@ -8,7 +8,7 @@ from actors.model_config import DISTILLED_LORA_WORDS, FAST_SAMPLERS
 # Euler's samplers count where a file chooses one, although as a model's own sampler they say nothing.
 _CHOSEN_SAMPLERS = FAST_SAMPLERS | {"EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler"}
 
-# What shows each method, as shell patterns over what `follow.Trace.seen` holds.
+# What shows each method, as shell patterns over what `frames.Trace.seen` holds.
 SIGNS: dict[str, tuple[str, ...]] = {
     "block_cache": (
         "cache_dit.enable_cache",

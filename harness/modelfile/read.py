@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 from actors.model_config import ModelConfig
-from harness.modelfile.expressions import TooInvolved, Trace
+from harness.modelfile.expressions import TooInvolved
 from harness.modelfile.follow import Follower
+from harness.modelfile.frames import Trace
 from harness.modelfile.methods import methods_of
 from harness.modelfile.source import ModelFileError, Problem, parse_model_file
 from harness.modelfile.values import UNKNOWN, Arguments, Const, Instance, Partial, Value

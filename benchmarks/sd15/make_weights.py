@@ -1,0 +1,72 @@
+"""Writes a pipeline of Stable Diffusion 1.5's architecture with random weights, in half precision, about 2 GB.
+
+    python benchmarks/sd15/make_weights.py FOLDER
+
+Times depend on the architecture alone, so nothing has to be downloaded to measure them; the pictures are noise. The
+sizes are those of the published configurations (UNet 320/640/1280/1280, cross-attention 768, VAE 128/256/512/512,
+CLIP ViT-L/14's text encoder). The tokenizer is the embedded one: which words it knows makes no difference to the time.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from harness.embedded import EMBEDDED_MODELS
+
+
+def build() -> StableDiffusionPipeline:
+    """The pipeline, its weights drawn from a fixed seed."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=64,
+        block_out_channels=(320, 640, 1280, 1280),
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=512,
+    )
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=768,
+            intermediate_size=3072,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            projection_dim=768,
+        )
+    )
+    folder = EMBEDDED_MODELS["diffharness/tiny-shapes"] / "tokenizer"
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=CLIPTokenizer.from_pretrained(folder, model_max_length=77),
+        unet=unet,
+        scheduler=DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        pipe = build()
+    pipe.to(torch.float16).save_pretrained(target)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"{target}: {size / 1e9:.2f} GB")

@@ -1,0 +1,189 @@
+"""The command as a user runs it: real processes, real models, real files, and everything that can be typed wrong."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from harness import evaluate, load_config
+from harness.records import Verdict
+from harness.result_set import ResultSet
+
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "examples" / "models"
+SMALL = ["evaluation.prompts=4", "evaluation.batch_size=1", "pool.address=local", "sandbox.tiers=[bwrap,process]"]
+
+
+def command(*arguments: object, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=280, **options
+    )
+
+
+def write_tasks(folder: Path, *candidates: str, **task) -> list[str]:
+    """An annotation and a generated file with a task for each candidate, as arguments of `run`."""
+    baseline = str(MODELS / "baseline.py")
+    files = {"gt_file": baseline, "baseline_file": baseline}
+    anno = [
+        {"prompt_id": n, "prompt_context": "Keep the pictures.", "difficulty": "easy", **files, **task}
+        for n, _ in enumerate(candidates, 1)
+    ]
+    gen = [{"prompt_id": n, "gen_file": str(MODELS / f"{name}.py")} for n, name in enumerate(candidates, 1) if name]
+    (folder / "anno.json").write_text(json.dumps(anno))
+    (folder / "gen.json").write_text(json.dumps(gen))
+    return ["--anno", str(folder / "anno.json"), "--gen", str(folder / "gen.json"), "--out", str(folder / "out")]
+
+
+def settings(*overrides: str) -> list[str]:
+    return [part for override in (*SMALL, *overrides) for part in ("--set", override)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A result set of six pairs, with the command that made it."""
+    folder = tmp_path_factory.mktemp("run")
+    tasks = write_tasks(folder, "deepcache", "baseline", "wrong_steps", "syntax_error", "exception", "")
+    done = command("run", *tasks, *settings())
+    return folder / "out", tasks, done
+
+
+def test_a_run_leaves_a_record_of_every_task(finished):
+    out, _, done = finished
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = {record.prompt_id: record for record in ResultSet.load(out)}
+    statuses = {name: str(record.status) for name, record in records.items()}
+    assert statuses == {
+        "1": "measured",
+        "2": "measured",
+        "3": "config_mismatch",
+        "4": "bad_source",
+        "5": "call_error",
+        "6": "missing_candidate",
+    }
+    assert records["1"].verdict is Verdict.PASS, records["1"].detail
+    assert records["1"].candidate_methods == ("deepcache",)
+    assert records["1"].speedup > records["2"].speedup
+    assert records["1"].speedup_low < records["1"].speedup < records["1"].speedup_high
+    assert abs(records["2"].quality_loss) < 1e-9, "the same pipeline draws the same pictures"
+    assert records["2"].candidate_denoiser_calls == records["2"].candidate_num_inference_steps == 24
+    assert records["5"].log
+
+
+def test_a_run_leaves_the_files_that_it_promises(finished):
+    out, _, done = finished
+    assert sorted(path.name for path in out.iterdir() if path.name != ".lock") == [
+        "batches.parquet",
+        "evaluation_results.json",
+        "images.parquet",
+        "pairs.parquet",
+        "run.json",
+    ]
+    assert pq.read_table(out / "batches.parquet").num_rows == 2 * 2 * 4
+    images = pq.read_table(out / "images.parquet").to_pylist()
+    assert len(images) == 2 * 4
+    assert len({image["seed"] for image in images}) == 4
+    assert [entry["prompt_id"] for entry in json.loads((out / "evaluation_results.json").read_text())] == list("123456")
+    assert json.loads((out / "run.json").read_text())["config"]["evaluation"]["prompts"] == 4
+    assert "PASS" in done.stdout
+    assert "config_mismatch" in done.stdout
+
+
+def test_the_same_command_again_measures_nothing_and_prints_the_same(finished):
+    out, tasks, done = finished
+    before = (out / "pairs.parquet").read_bytes()
+    start = time.monotonic()
+    again = command("run", *tasks, *settings())
+    assert again.returncode == 0
+    assert time.monotonic() - start < 60
+    assert (out / "pairs.parquet").read_bytes() == before
+    assert "PASS" in again.stdout
+
+
+def test_another_configuration_on_the_same_folder_is_refused(finished):
+    _, tasks, _ = finished
+    done = command("run", *tasks, *settings("evaluation.max_quality_loss=0.01"))
+    assert done.returncode == 2
+    assert "evaluation.max_quality_loss" in done.stderr
+
+
+def test_judging_again_needs_no_measurement(finished):
+    out, _, _ = finished
+    assert "PASS" in command("judge", out).stdout
+    strict = command("judge", out, "--max-quality-loss", "0", "--protocol", "fixed")
+    assert strict.returncode == 0
+    records = ResultSet.load(out)
+    assert records[0].verdict is Verdict.PASS, "the result set stays as it is"
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
+    tasks = write_tasks(tmp_path, "wrong_steps", "baseline", "deepcache")
+    arguments = ["run", *tasks, *settings("evaluation.prompts=2")]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "harness", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in running.stdout:
+        if "[2/3]" in line:
+            running.send_signal(signal.SIGINT)
+            break
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "goes on from there" in said
+    assert "Traceback" not in said
+    kept = {record.prompt_id: record for record in ResultSet.load(tmp_path / "out")}
+    assert sorted(kept) == ["1", "2"]
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    records = {record.prompt_id: record for record in ResultSet.load(tmp_path / "out")}
+    assert sorted(records) == ["1", "2", "3"]
+    assert records["2"] == kept["2"]
+
+
+def test_one_pair_from_python():
+    config = load_config(None, [*SMALL, "evaluation.prompts=2"])
+    record = evaluate(MODELS / "baseline.py", MODELS / "wrong_scheduler.py", req_speedup=1.5, config=config)
+    assert (record.verdict, record.reason) == ("FAIL", "config")
+    assert "DPMSolverMultistepScheduler" in record.detail
+
+
+def test_check_says_what_differs_and_exits_with_1():
+    assert command("check", MODELS / "baseline.py", MODELS / "tome.py").returncode == 0
+    differs = command("check", MODELS / "baseline.py", MODELS / "wrong_steps.py")
+    assert differs.returncode == 1
+    assert "reference 24, candidate 12" in differs.stdout
+
+
+def test_doctor_finds_the_models_and_a_sandbox():
+    done = command("doctor")
+    assert "diffharness/tiny-shapes" in done.stdout
+    assert "sandbox tier bwrap" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--anno", "no.json", "--gen", "no.json", "--out", "out"], "no.json"),
+        (["check", "no.py", "no.py"], "no.py: no such file"),
+        (["judge", "nowhere"], "there is no such folder"),
+        (["eval", "a.py", "b.py", "--config", "no.yaml"], "no.yaml"),
+        (["eval", "a.py", "b.py", "--set", "evaluation.promts=3"], "did you mean evaluation.prompts?"),
+        (["eval", "a.py", "b.py", "--set", "captions.source=no.parquet"], "captions.source"),
+        (["run", "--anno", "x"], "Missing option"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_what_is_typed_wrong_is_said_in_a_line(arguments, said, tmp_path):
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_files_that_are_not_there_are_a_record_of_eval():
+    done = command("eval", "no_baseline.py", MODELS / "baseline.py", *settings())
+    assert done.returncode == 1
+    assert "no_baseline.py" in done.stdout
