@@ -12,6 +12,7 @@ quickstart: $(INSTALLED)  ## the main job on the embedded models
 	rm -rf results/quickstart
 	$(BIN)/diffharness run --anno examples/anno.json --gen examples/gen.json \
 		--config configs/quickstart.yaml --out results/quickstart
+	$(BIN)/python examples/check.py results/quickstart
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest

@@ -29,7 +29,11 @@ SOURCES = {  # by whether the text, and whether a field, gave a value
     (True, True): Source.BOTH,
     (False, False): Source.NONE,
 }
-NOUNS = {Field.SPEEDUP: "speedup", Field.LATENCY: "latency", Field.QUALITY: "limit of the quality loss"}
+NAMES = {  # what it is called, and the task's key that settles it
+    Field.SPEEDUP: ("speedup", "req_speedup"),
+    Field.LATENCY: ("latency", "req_latency_s"),
+    Field.QUALITY: ("largest quality loss", "max_quality_loss"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,15 @@ def read_requirement(
     """
     fields = {Field.SPEEDUP: speedup, Field.LATENCY: latency_s, Field.QUALITY: max_quality_loss}
     given = {field: value for field, value in fields.items() if value is not None}
+    found = find_demands(text)
     read: dict[Field, float] = {}
     problems = []
     for field in Field:
-        demands = [found for found in find_demands(text) if found.field is field and field not in given]
-        if problem := _problem(demands):
+        demands = [demand for demand in found if demand.field is field and field not in given]
+        if problem := _problem(field, demands):
             problems.append(problem)
         elif demands:
-            read[field] = float(easiest(field, [found.value for found in demands]))
+            read[field] = float(easiest(field, [demand.value for demand in demands]))
     values = read | given
     return Requirement(
         speedup=values.get(Field.SPEEDUP),
@@ -80,13 +85,14 @@ def read_requirement(
     )
 
 
-def _problem(demands: list[Found]) -> str | None:
+def _problem(field: Field, demands: list[Found]) -> str | None:
     """What is wrong with the demands of one field."""
-    for found in demands:
-        if found.value < 0 or (found.value >= 1 if found.field is Field.QUALITY else found.value == 0):
-            return f"the text demands a {NOUNS[found.field]} that makes no sense: {found.amount}"
-    values = [found.value for found in demands]
+    noun, key = NAMES[field]
+    for demand in demands:
+        if demand.value < 0 or (demand.value >= 1 if field is Field.QUALITY else demand.value == 0):
+            return f"the text demands a {noun} that nothing can reach ({demand.amount}); set {key}"
+    values = [demand.value for demand in demands]
     if values and max(values) > min(values) * (1 + SAME):
-        amounts = " and ".join(dict.fromkeys(found.amount for found in demands))
-        return f"the text demands more than one {NOUNS[demands[0].field]}: {amounts}"
+        amounts = " and ".join(dict.fromkeys(demand.amount for demand in demands))
+        return f"the text demands more than one {noun} ({amounts}); set {key}"
     return None

@@ -35,6 +35,7 @@ SEED = 1000
 RENDER_SEED = 123
 GRID_COLUMNS = 8
 
+
 @dataclass(frozen=True)
 class Setting:
     """One way to run the pipeline."""

@@ -103,12 +103,12 @@ class Renderer:
         """The picture that `placement` describes: (N, 3, PICTURE_SIZE, PICTURE_SIZE) in 0..1."""
         picture = placement.background[:, :, None, None].expand(-1, -1, PICTURE_SIZE, PICTURE_SIZE)
         for which in (0, 1):
-            coverage = self._coverage(scenes, placement, which)[:, None]
+            coverage = self.coverage(scenes, placement, which)[:, None]
             colour = placement.colour[:, which, :, None, None]
             picture = picture * (1 - coverage) + colour * coverage
         return picture
 
-    def _coverage(self, scenes: Scenes, placement: Placement, which: int) -> Tensor:
+    def coverage(self, scenes: Scenes, placement: Placement, which: int) -> Tensor:
         """(N, height, width): how much of each pixel the first (0) or second (1) object covers."""
         radius, centre_x, centre_y, angle = (
             values[:, which, None, None] for values in (placement.radius, placement.x, placement.y, placement.angle)

@@ -1,4 +1,4 @@
-"""Trains all embedded models on one GPU: `python -m training.train all CHECKPOINTS`, about 8 minutes on an H100.
+"""Trains all embedded models on one GPU: `python -m training.train all CHECKPOINTS`, about 9 minutes on an H100.
 
 The three parts run as processes of their own: VAE and CLIP side by side, while the denoiser's step compiles; the
 denoiser trains as soon as the VAE is there. Each part's log lies beside its weights. `--fraction` and `--largest-batch`

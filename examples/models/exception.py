@@ -1,4 +1,4 @@
-"""A candidate that loads, and raises in the call: T-GATE's argument does not exist on a plain pipeline."""
+"""A candidate that loads, and raises in the call: T-GATE's loader was forgotten, so there is no `tgate`."""
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -11,4 +11,4 @@ def load_pipe():
 
 
 def pipe_forward(pipe, prompts, **call):
-    return pipe(prompts, num_inference_steps=24, gate_step=10, **call)
+    return pipe.tgate(prompts, num_inference_steps=24, gate_step=10, **call)

@@ -49,7 +49,6 @@ SPELLINGS = rewrites(
     ("a quarter", r"\b(?:a|1)[- ]quarter\b", "25%"),
     ("3 quarters", r"\b3[- ]quarters\b", "75%"),
     ("speed up", r"\bspeed(?:s|ing)?[- ]?ups?\b", "speedup"),
-    ("speed it up", r"\bspeed(?:s|ing)? ((?:[^\W\d]+ ){1,6}?)up\b", r"speedup \1"),
     ("一半", "一半", "50%"),
     ("减半", "减半", "降低50%"),
     ("倍速", "倍速(?!度)", "倍速度"),
@@ -59,7 +58,7 @@ SPELLINGS = rewrites(
     ("百分之5", r"百分之(\d+(?:\.\d+)?)", r"\1%"),
     ("3分之1", r"(?<!\d)(\d{1,2})分之(\d{1,2})(?!\d)", r"\2/\1"),
     ("3成", r"(\d)成(?![功本像为])", r"\g<1>0%"),
-    ("1/3", r"(?<![\d./])([1-9]\d?)/([2-9]|[1-9]\d)(?![\d./%])", r"\g<1>00/\2%"),
+    ("1/3", r"(?<![\d./])([1-9]\d?)/([2-9]|[1-9]\d)(?![\d/%]|\.\d)", r"\g<1>00/\2%"),
 )
 
 # 2. Numbers that are never a demand.
@@ -67,7 +66,7 @@ SPELLINGS = rewrites(
 NUMBER = r"(?<![\d.,/])\d+(?:\.\d+)?(?![.,/]?\d)"  # neither a part of 2.0.1 nor of a decimal comma
 TIME_UNIT = r"(?:ms|s|msecs?|secs?|(?:milli)?seconds?|minutes?|mins?|hours?|毫秒|秒|分钟|小时)(?![a-z])"
 DURATION = rf"{NUMBER}\s*-?\s*{TIME_UNIT}"
-NEAR = r"[^,;.!?\d\n]{0,30}"  # a few words
+NEAR = r"[^,;.!?\d]{0,30}"  # a few words
 VERSIONED = (
     r"(?:stable[- ]?diffusion|sdxl|sd|flux|wan|pixart|cogvideox?|version|v|accelerate|torch|diffusers|cuda|python)"
 )
@@ -76,12 +75,14 @@ SCALING = (
     r"|放大|缩放|超分辨率|超分|上采样|下采样)"
 )
 PART = r"(?:step|batch|iteration|frame|token|layer|block|call|步|批)"
+VIDEO = "(?:video|animation|audio|视频|动画|音频)"
 SET_UP = (
     r"(?:\b(?:load|compil|warm|start|download|install|script|train|test|benchmark|evaluation|job|wait|sleep|all\b)"
     r"|加载|编译|预热|启动|下载|训练|所有|全部)"
 )
 
 OTHER_NUMBERS = blanks(
+    ("prompt: 'a 2x faster car'", r"\bprompts?\s*(?:is|are|:|=)?\s*([\"']).{0,300}?\1"),
     ("512x512", r"(?<![\d.])\d{2,}\s*[x*]\s*\d{2,}(?:\s*[x*]\s*\d+)*"),
     (
         "8x A100, RTX 4090",
@@ -95,15 +96,11 @@ OTHER_NUMBERS = blanks(
     ("2x upscaling", rf"(?<!\w)x?\s*{NUMBER}\s*(?:x|倍)?[-的 ]*{SCALING}"),
     ("upscale by 2x", rf"{SCALING}{NEAR}x?{NUMBER}\s*(?:x|times|倍|%)?"),
     ("50 steps", rf"{NUMBER}\s*-?\s*(?:x |% )?(?:[a-z]+\s+){{0,2}}(?:time)?steps?\b|{NUMBER}\s*步"),
-    ("steps: 50", rf"(?:\bsteps?|步数?)\s*(?:=|:|of|to|is|为|设为|从)?\s*{NUMBER}"),
-    ("guidance scale 7.5", rf"(?:guidance|\bcfg|引导){NEAR}{NUMBER}"),
-    ("cache_interval=3", rf"(?<![a-z_])(?!speedup|latency)[a-z]+(?:_[a-z]+)+\s*(?:=|:|of|is|to)?\s*{NUMBER}"),
-    ("seed=42", rf"(?<![a-z_])(?!speedup|acceleration|ratio|latency|time|loss)[a-z]+\s*=\s*{NUMBER}"),
     ("timeout of 60 s", rf"(?:\btime[sd]?[- ]?out|超时){NEAR}{DURATION}|{DURATION} time-?out"),
     ("20 ms per step", rf"{DURATION}\s*(?:per|/|each|every|a)\s*(?:[a-z]+ )?{PART}"),
     ("each step within 20 ms", rf"(?:(?:per|each|every)[- ](?:[a-z]+ )?|每一?){PART}{NEAR}{DURATION}"),
     ("load within 60 s", rf"{SET_UP}{NEAR}{DURATION}"),
-    ("5 s video", rf"{DURATION}\s*(?:long\s*)?的?\s*(?:video|clip\b(?! score)|animation|audio|视频|动画|音频)"),
+    ("5 s video", rf"{DURATION}\s*(?:long\s*|of\s*)?的?\s*{VIDEO}|{VIDEO}{NEAR}{DURATION}"),
 )
 
 # 3. Quantities.
@@ -150,7 +147,7 @@ QUANTITIES = rewrites(
     ("低于", "小于|低于|少于|短于|最多|至多|最高|控制在|<", "≤"),
     (
         "or more",
-        rf"(?<![\d./~])(\d[\d./~]*{UNIT})(?:\+| or (?:more|better|higher|greater|above|faster)\b|\s*[及或]?以上)",
+        rf"(?<![\d./~])(\d[\d./~]*{UNIT})(?:\+| \(?or (?:more|better|higher|greater|above|faster)\b\)?|\s*[及或]?以上)",
         r"≥\1",
     ),
     (

@@ -20,6 +20,9 @@ ASCII = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {
     ord("。"): ". ",
 }
 
+# Where a long line goes on. After a short one, or before a capital, a bullet, "2." or "steps: 50", a new line is new.
+WRAPPED = re.compile(r"(?<=[^\n]{49}[^\s.,;:!?])[ \t]*\r?\n[ \t]*(?=[a-z\d≥≤<>])(?!\d+[.)]\s|[^\n]{0,30}[:=])")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -46,17 +49,22 @@ def easiest(field: Field, values: list[Fraction]) -> Fraction:
 
 
 def simplify(text: str) -> str:
-    """The text in the words and amounts that the demands are written in."""
-    text = text.translate(ASCII).lower()
+    """The text in the words and amounts that the demands are written in, line by line."""
+    lines = WRAPPED.sub(" ", text.translate(ASCII)).lower().splitlines()
+    return "\n".join(_simplify_line(line) for line in lines)
+
+
+def _simplify_line(line: str) -> str:
     for rewrite in [*SPELLINGS, *OTHER_NUMBERS, *QUANTITIES, *WORDS, *STATEMENTS]:
-        text = re.sub(r"[^\S\n]+", " ", rewrite.pattern.sub(rewrite.replacement, text))
-    return text
+        line = " ".join(rewrite.pattern.sub(rewrite.replacement, line).split())
+    return line
 
 
 def _found(demand: Demand, match: re.Match[str]) -> Found:
     groups = match.groupdict()
     unit = groups["unit"]
     scale = Fraction(1, int(groups.get("count") or 1)) / (100 if unit == "%" else 1)
-    ends = [end for end in (groups["low"], groups["high"]) if end]
-    values = [demand.meaning(Fraction(end) * scale, unit) for end in ends]
-    return Found(demand.field, easiest(demand.field, values), f"{' to '.join(ends)}{unit}")
+    ends = [Fraction(end) for end in (groups["low"], groups["high"]) if end]
+    values = [demand.meaning(end * scale, unit) for end in ends]
+    written = " to ".join(f"{float(end):g}" for end in ends) + unit
+    return Found(demand.field, easiest(demand.field, values), written)

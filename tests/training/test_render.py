@@ -43,7 +43,7 @@ def test_the_first_object_stands_where_the_relation_says():
 def test_objects_are_whole_and_do_not_hide_each_other():
     all_scenes, renderer = scenes(), Renderer(Dice(seed=10))
     placement = renderer.place(all_scenes)
-    coverages = [renderer._coverage(all_scenes, placement, which) for which in (0, 1)]
+    coverages = [renderer.coverage(all_scenes, placement, which) for which in (0, 1)]
     for coverage in coverages:
         # The tip of a star or a cross may touch the outermost pixels.
         assert coverage[:, [0, -1], :].max() < 0.5
@@ -64,7 +64,7 @@ def test_a_larger_size_covers_more_and_no_two_shapes_are_drawn_alike(shape):
             background=torch.zeros(number, dtype=torch.long),
         )
         renderer = Renderer(Dice(seed=11))
-        return renderer._coverage(alone, renderer.place(alone), 0)
+        return renderer.coverage(alone, renderer.place(alone), 0)
 
     small, medium, large = covered(shape).sum((1, 2)).tolist()
     assert 1.3 * small < medium
@@ -78,7 +78,7 @@ def test_a_single_object_is_drawn_alone():
     training = SceneSource(Dice(seed=12)).training(200)
     single = training[training.count == 1]
     renderer = Renderer(Dice(seed=13))
-    assert renderer._coverage(single, renderer.place(single), 1).max() == 0
+    assert renderer.coverage(single, renderer.place(single), 1).max() == 0
 
 
 def test_the_same_seed_draws_the_same_pictures():
