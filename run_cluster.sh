@@ -5,7 +5,7 @@
 #
 # Everything after the script's name goes to `diffharness run`; without --config it takes configs/cluster.yaml.
 # This folder, with the tasks and candidates in it, is uploaded as the job's working folder (100 MiB at most, less what
-# .gitignore names). diffharness and its dependencies must be installed on the nodes, and --out must lie on storage
+# .gitignore and .rayignore name). diffharness and its dependencies must be installed on the nodes, and --out must lie on storage
 # that the head node keeps. Ctrl-C leaves the job running; `ray job stop ID` ends it cleanly.
 #
 # PYTHON: the interpreter on the nodes (default: python). RAY: the local ray command.
@@ -22,6 +22,12 @@ PYTHON=${PYTHON:-python}
 # Ray 2.60 turns token authentication on wherever a token file lies; both sides must agree.
 export RAY_AUTH_MODE=${RAY_AUTH_MODE:-disabled}
 export RAY_ADDRESS=${RAY_ADDRESS:-http://127.0.0.1:8265}
+
+# The job runs in a copy of this folder that is thrown away.
+case " $* " in
+  *" --out /"* | *" --out=/"*) ;;
+  *) echo "error: --out must be an absolute path, on storage that the head node keeps" >&2; exit 2 ;;
+esac
 
 arguments=("$@")
 case " $* " in

@@ -113,16 +113,13 @@ class GpuActor:
             reference = self._reference(job, found.baseline)
         self._now(job, "candidate: load")
         with failures_of(Side.CANDIDATE):
-            found.candidate = self._load(Side.CANDIDATE, job.candidate, job)
-        if more_to_come:
-            self._spare = self._start_child(job.limits)
+            found.candidate = self._load(Side.CANDIDATE, job.candidate, job, more_to_come)
         require_same(reference, found.candidate.config)
         self._now(job, "candidate: warm-up")
         with failures_of(Side.CANDIDATE):
             found.candidate.warm_up(job.warmup)
         require_same(reference, found.candidate.config)
-        if self._spare is not None:
-            self._await_spare()
+        self._settle_spare()
         found.measurement = Measurement(job, found.baseline, found.candidate, self.scorer)
         found.measurement.run(lambda phase, done: self._now(job, phase, done))
 
@@ -132,7 +129,7 @@ class GpuActor:
         if self._kept is not None and self._kept[0] == key:
             return self._kept[1], True
         self._drop_baseline()
-        side = self._load(Side.BASELINE, job.baseline, job)
+        side = self._load(Side.BASELINE, job.baseline, job, more_to_come=True)
         self._kept = key, side
         side.warm_up(job.warmup)
         return side, False
@@ -148,7 +145,7 @@ class GpuActor:
             if key == job.baseline.sha256:
                 live = baseline.config
             else:
-                side = self._load(Side.BASELINE, job.reference, job)
+                side = self._load(Side.BASELINE, job.reference, job, more_to_come=True)
                 live = side.config
                 side.child.end()
             self._references[key] = live
@@ -161,26 +158,38 @@ class GpuActor:
             methods=stated.methods,
         )
 
-    def _load(self, side: Side, file: ModelFile, job: Job) -> LoadedSide:
+    def _load(self, side: Side, file: ModelFile, job: Job, more_to_come: bool) -> LoadedSide:
         """A model file in a child of its own. Raises ChildFailure, and has ended the child then."""
-        child, self._spare = self._spare or self._start_child(job.limits), None
+        child = self._take_child(job.limits, more_to_come)
         try:
-            return LoadedSide.load(side, child, file, job.limits)
+            return LoadedSide.load(side, child, file)
         except ChildFailure:
             child.end()
             raise
 
-    def _start_child(self, limits: Limits) -> Child:
-        return Child(self.tier, self.sandbox, self.device, limits)
+    def _take_child(self, limits: Limits, more_to_come: bool) -> Child:
+        """A child that is ready; where more files are to come, the next one begins its imports meanwhile.
 
-    def _await_spare(self) -> None:
-        """Lets the spare child finish its imports, so that it uses no CPU while a batch is timed."""
-        assert self._spare is not None
+        Raises RuntimeError: a child that fails before it has seen a model file is nobody's but the machine's fault.
+        """
+        child, self._spare = self._spare or Child(self.tier, self.sandbox, self.device, limits), None
+        if more_to_come:
+            self._spare = Child(self.tier, self.sandbox, self.device, limits)
         try:
-            self._spare.wait_ready()
-        except ChildFailure:
-            self._spare.end()
-            self._spare = None
+            child.wait_ready()
+        except ChildFailure as failure:
+            child.end()
+            raise RuntimeError(f"a child could not start: {failure}\n{failure.log}") from failure
+        return child
+
+    def _settle_spare(self) -> None:
+        """Lets the spare child finish its imports, so that it uses no CPU in a timed batch; drops one that failed."""
+        if self._spare is not None:
+            try:
+                self._spare.wait_ready()
+            except ChildFailure:
+                self._spare.end()
+                self._spare = None
 
     def _drop_baseline(self) -> None:
         if self._kept is not None:

@@ -28,31 +28,30 @@ class LoadedSide:
 
     side: Side
     child: Child
-    limits: Limits
     load_s: float
     config: ModelConfig
     warmup_s: list[float] = field(default_factory=list)
 
     @classmethod
-    def load(cls, side: Side, child: Child, file: ModelFile, limits: Limits) -> LoadedSide:
+    def load(cls, side: Side, child: Child, file: ModelFile) -> LoadedSide:
         """Makes the pipeline of `file` in `child`. Raises ChildFailure."""
         request = {"path": file.path, "call": dict(file.call), "steps": file.steps}
-        *_, seconds = child.ask("load", limits.load_s, request, file.source)
-        return cls(side, child, limits, seconds, ask_config(child, limits))
+        *_, seconds = child.ask("load", "load_s", request, file.source)
+        return cls(side, child, seconds, ask_config(child))
 
     def warm_up(self, batches: tuple[Batch, ...]) -> None:
         """Untimed calls at full steps, in requests that look just like timed ones; then the facts are read anew."""
         for batch in batches:
-            row, _ = self.call(batch, 0, 0, self.limits.warmup_s)
+            row, _ = self.call(batch, 0, 0, "warmup_s")
             self.warmup_s.append(row.wall_s)
-        self.config = ask_config(self.child, self.limits)
+        self.config = ask_config(self.child)
 
-    def call(self, batch: Batch, number: int, turn: int, limit_s: float) -> tuple[BatchRow, Pixels]:
+    def call(self, batch: Batch, number: int, turn: int, limit: str) -> tuple[BatchRow, Pixels]:
         """One call of the pipeline, timed by both clocks. Raises ChildFailure, also for images that are not right."""
         request = {"prompts": batch.prompts, "seeds": batch.seeds}
-        room = len(batch.prompts) * self.limits.image_pixels * 3
+        room = len(batch.prompts) * self.child.limits.image_pixels * 3
         started = time.time()
-        answer, data, wall_s = self.child.ask("generate", limit_s, request, max_payload=room)
+        answer, data, wall_s = self.child.ask("generate", limit, request, max_payload=room)
         try:
             shape = tuple(int(size) for size in answer["shape"])
             device_s = float(answer["device_s"])
@@ -68,9 +67,9 @@ class LoadedSide:
         return SideReport(self.config, self.load_s, tuple(self.warmup_s), warm_from_before)
 
 
-def ask_config(child: Child, limits: Limits) -> ModelConfig:
+def ask_config(child: Child) -> ModelConfig:
     """What the child says of its live pipeline. Raises ChildFailure."""
-    answer, *_ = child.ask("config", limits.load_s, {})
+    answer, *_ = child.ask("config", "load_s", {})
     try:
         facts: Mapping[str, Any] = answer["config"]
         names = {f.name for f in fields(ModelConfig)} - {"methods", "num_inference_steps"}
@@ -132,7 +131,7 @@ class Measurement:
 
     def _turn(self, side: LoadedSide, batch: Batch, number: int) -> Pixels:
         try:
-            row, pixels = side.call(batch, number, len(self.batches), self.job.limits.call_s)
+            row, pixels = side.call(batch, number, len(self.batches), "call_s")
             check_clocks(row, self.job.limits)
         except ChildFailure as failure:
             raise SideFailure(side.side, failure) from failure

@@ -78,6 +78,7 @@ class Pool:
             self._resources, count = self._plan()
             self.slots = [self._start(f"{self._kind()} {number}") for number in range(count)]
             opening = [slot.handle.open.remote(self.spec) for slot in self.slots]
+            self.on_progress([Progress(slot.name, None, "starting") for slot in self.slots])
             self.machines = self._opened(opening)
         except BaseException:
             self.__exit__()

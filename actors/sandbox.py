@@ -108,22 +108,24 @@ class Child:
     def wait_ready(self) -> None:
         """Waits until its imports are done. Raises ChildFailure."""
         if not self._ready:
-            self._receive("start", 0, self._deadline_of_start)
+            self._receive("start", "start_s", 0, self._deadline_of_start)
             self._ready = True
 
     def ask(
-        self, op: str, limit_s: float, header: Mapping[str, Any], payload: bytes = b"", max_payload: int = 0
+        self, op: str, limit: str, header: Mapping[str, Any], payload: bytes = b"", max_payload: int = 0
     ) -> tuple[dict[str, Any], bytearray, float]:
         """Sends one request and holds its answer: header, payload, and the seconds by this process's clock.
 
-        Raises ChildFailure for anything but a good answer within `limit_s` seconds; the child is then of no more use.
+        `limit` names the time limit among those of `Limits`. Raises ChildFailure for anything but a good answer in that
+        time; the child is then of no more use.
         """
         self.wait_ready()
         start = time.perf_counter()
+        deadline = start + getattr(self.limits, limit)
         # A child that hangs or is gone shows itself in the reading, which says which.
         with contextlib.suppress(TimeoutError, ChannelClosed):
-            self._channel.send({"op": op, **header}, payload, start + limit_s)
-        answer, data = self._receive(op, max_payload, start + limit_s)
+            self._channel.send({"op": op, **header}, payload, deadline)
+        answer, data = self._receive(op, limit, max_payload, deadline)
         seconds = time.perf_counter() - start
         if "error" in answer:
             raise self._reported_error(op, answer)
@@ -152,11 +154,12 @@ class Child:
             if self._folder is not None:
                 self._folder.cleanup()
 
-    def _receive(self, op: str, max_payload: int, deadline: float) -> tuple[dict[str, Any], bytearray]:
+    def _receive(self, op: str, limit: str, max_payload: int, deadline: float) -> tuple[dict[str, Any], bytearray]:
         try:
             return self._channel.receive(max_payload, deadline)
         except TimeoutError:
-            failure = ChildFailure(Status.TIMEOUT, f"{op}: no answer within the time limit")
+            seconds = getattr(self.limits, limit)
+            failure = ChildFailure(Status.TIMEOUT, f"{op}: no answer within {seconds:g} s (limits.{limit})")
         except ProtocolError as error:
             failure = ChildFailure(Status.BAD_ANSWER, f"{op}: {error}")
         except ChannelClosed:

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from actors.machine import cpu_name, gpu_names, installed_versions
 from actors.sandbox import TIERS, tier_problem
-from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_MODELS
+from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 
 GIB = 2**30
 MEMORY_NEEDED = 4 * GIB  # Ray, an actor and three children on the embedded models
@@ -70,7 +70,7 @@ def _sandbox() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    for name, path in {**EMBEDDED_MODELS, **EMBEDDED_CAPTIONS}.items():
+    for name, path in {**EMBEDDED_PIPELINES, **EMBEDDED_SCORERS, **EMBEDDED_CAPTIONS}.items():
         text = str(path) if path.exists() else f"{path} is missing; install diffharness again"
         yield Finding(name, path.exists(), text, needed=True)
 

@@ -15,13 +15,13 @@ from actors.machine import installed_versions
 from actors.messages import BatchRow, ImageRow, Job, ModelFile, Outcome, PoolSpec, SandboxSpec, ScorerSpec, Status
 from harness.captions import SEEDS, Prompts, draw_prompts, read_captions
 from harness.config import Config, ConfigError
-from harness.embedded import EMBEDDED_MODELS
+from harness.embedded import EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 from harness.evaluation import SourceFacts, Sources, make_record
 from harness.judge import Criteria
 from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_model_file
 from harness.records import PairRecord, Protocol
 from harness.report.display import Display, NullDisplay
-from harness.requirement import Requirement
+from harness.requirement import read_requirement
 from harness.result_set import ResultSet
 from harness.run_info import read_run_info
 from harness.tasks import Difficulty, Pair, Task, Unpaired, load_pairs
@@ -75,7 +75,7 @@ def evaluate(
     Raises ConfigError, CaptionsError and PoolError; whatever the files do is a status of the record.
     """
     config = config or Config()
-    requirement = Requirement(speedup=req_speedup, latency_s=req_latency_s, max_quality_loss=max_quality_loss)
+    requirement = read_requirement("", speedup=req_speedup, latency_s=req_latency_s, max_quality_loss=max_quality_loss)
     task = Task(
         prompt_id=Path(candidate).stem,
         context="",
@@ -107,6 +107,7 @@ def measure(
     reader = FileReader(config)
     planned = {prompt_id(pair): plan_pair(pair, prompts, config, reader) for pair in pairs}
     jobs = [plan.next for plan in planned.values() if isinstance(plan.next, Job)]
+    require_fitting_scorer(config, jobs)
     pool = pool_spec(config, reader.models)
     criteria = Criteria(Protocol(config.evaluation.protocol), config.evaluation.max_quality_loss)
 
@@ -133,7 +134,7 @@ class FileReader:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.models = {name: str(folder) for name, folder in EMBEDDED_MODELS.items()}
+        self.models = {name: str(folder) for name, folder in EMBEDDED_PIPELINES.items()}
         for name, folder in config.models.items():
             if not folder.is_dir():
                 raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
@@ -204,9 +205,23 @@ def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: F
     return Planned(pair, sources, job)
 
 
+def require_fitting_scorer(config: Config, jobs: Sequence[Job]) -> None:
+    """Raises ConfigError where the default scorer, which knows nothing but shapes, would score other pictures."""
+    if "model" in config.scorer.model_fields_set:
+        return
+    for job in jobs:
+        model = job.reference_config.model_id
+        if model is not None and model not in EMBEDDED_PIPELINES:
+            raise ConfigError(
+                f"scorer.model is not set, and the embedded CLIP model cannot judge pictures of {model!r}: name an "
+                "open_clip model, for example --set scorer.model=ViT-L-14 --set scorer.pretrained=openai (for times "
+                f"alone, keep the embedded one by its name: --set scorer.model={config.scorer.model})"
+            )
+
+
 def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
     """What the actors are started with."""
-    scorer = EMBEDDED_MODELS.get(config.scorer.model)
+    scorer = EMBEDDED_SCORERS.get(config.scorer.model)
     return PoolSpec(
         address=config.pool.address,
         device=config.pool.device,

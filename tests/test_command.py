@@ -94,7 +94,7 @@ def test_a_run_leaves_the_files_that_it_promises(finished):
 
 
 def test_the_same_command_again_measures_nothing_and_prints_the_same(finished):
-    out, tasks, done = finished
+    out, tasks, _ = finished
     before = (out / "pairs.parquet").read_bytes()
     start = time.monotonic()
     again = command("run", *tasks, *settings())

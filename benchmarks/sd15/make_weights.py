@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from harness.embedded import EMBEDDED_MODELS
+from harness.embedded import EMBEDDED_PIPELINES
 
 
 def build() -> StableDiffusionPipeline:
@@ -43,7 +43,7 @@ def build() -> StableDiffusionPipeline:
             projection_dim=768,
         )
     )
-    folder = EMBEDDED_MODELS["diffharness/tiny-shapes"] / "tokenizer"
+    folder = EMBEDDED_PIPELINES["diffharness/tiny-shapes"] / "tokenizer"
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,

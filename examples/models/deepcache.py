@@ -1,4 +1,4 @@
-"""DeepCache: the UNet's deep features are computed on every third step and reused on the two between.
+"""DeepCache: the UNet's deep features are computed on every other step and reused on the one between.
 
 Ma et al., DeepCache: Accelerating Diffusion Models for Free, CVPR 2024.
 """
@@ -13,7 +13,7 @@ def load_pipe():
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.to("cuda" if torch.cuda.is_available() else "cpu")
     helper = DeepCacheSDHelper(pipe=pipe)
-    helper.set_params(cache_interval=3, cache_branch_id=0)
+    helper.set_params(cache_interval=2, cache_branch_id=0)
     helper.enable()
     return pipe
 

@@ -12,7 +12,7 @@ def load_pipe():
     pipe.to("cuda" if torch.cuda.is_available() else "cpu")
     tomesd.apply_patch(pipe, ratio=0.5)
     helper = DeepCacheSDHelper(pipe=pipe)
-    helper.set_params(cache_interval=3, cache_branch_id=0)
+    helper.set_params(cache_interval=2, cache_branch_id=0)
     helper.enable()
     return pipe
 

@@ -7,13 +7,11 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 
-EMBEDDED_MODELS: dict[str, Path] = {
-    "diffharness/tiny-shapes": _FOLDER / "tiny-shapes",
-    "diffharness/tiny-shapes-clip": _FOLDER / "tiny-shapes-clip",
-}
-"""A diffusers StableDiffusionPipeline folder and an open_clip `local-dir:` folder."""
+EMBEDDED_PIPELINES: dict[str, Path] = {"diffharness/tiny-shapes": _FOLDER / "tiny-shapes"}
+"""Diffusers `StableDiffusionPipeline` folders; every model file may load them by name."""
 
-EMBEDDED_CAPTIONS: dict[str, Path] = {
-    "diffharness/tiny-shapes-captions": _FOLDER / "tiny-shapes-captions.parquet",
-}
+EMBEDDED_SCORERS: dict[str, Path] = {"diffharness/tiny-shapes-clip": _FOLDER / "tiny-shapes-clip"}
+"""open_clip `local-dir:` folders; no model file sees them."""
+
+EMBEDDED_CAPTIONS: dict[str, Path] = {"diffharness/tiny-shapes-captions": _FOLDER / "tiny-shapes-captions.parquet"}
 """Captions in the schema of the data set phiyodr/coco2017, of scenes that training never saw."""

@@ -9,10 +9,10 @@ from actors.messages import Batch, Job, Limits, SandboxSpec, ScorerSpec, Status
 from actors.model_config import ModelConfig
 from actors.sandbox import tier_problem
 from actors.scoring import Scorer, ScorerError
-from harness.embedded import EMBEDDED_MODELS
+from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file
 
-CLIP = ScorerSpec(f"local-dir:{EMBEDDED_MODELS['diffharness/tiny-shapes-clip']}")
+CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
 BATCHES = (Batch(("a red circle", "a blue star"), (1, 2)), Batch(("a green ring",), (3,)))
 UNKNOWN = ModelConfig(None, None, None, None)
 SANDBOX = SandboxSpec(tiers=("bwrap", "process"), models={}, threads=1, preimports=("torch",))

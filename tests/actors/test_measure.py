@@ -24,10 +24,12 @@ LIMITS = Limits()
 class FakeChild:
     """Answers as a child does, and notes in a shared list who was asked for which prompts."""
 
+    limits = LIMITS
+
     def __init__(self, name="child", calls=None, seconds=1.0, size=(8, 8), **answer):
         self.name, self.calls, self.seconds, self.size, self.answer = name, calls, seconds, size, answer
 
-    def ask(self, op, limit_s, header, payload=b"", max_payload=0):
+    def ask(self, op, limit, header, payload=b"", max_payload=0):
         if op == "config":
             return {"config": self.answer.get("config", CONFIG)}, bytearray(), 0.0
         count = len(header["prompts"])
@@ -47,7 +49,7 @@ class FakeScorer:
 
 
 def side_of(child, side=Side.CANDIDATE):
-    return LoadedSide(side, child, LIMITS, 0.1, ModelConfig("P", "m", "S", 20))
+    return LoadedSide(side, child, 0.1, ModelConfig("P", "m", "S", 20))
 
 
 def job_of(*batches):
@@ -140,7 +142,7 @@ def test_pixels_must_fit_their_shape_and_their_prompts(shape, size, status):
 )
 def test_an_answer_with_a_wrong_field_breaks_the_protocol(answer):
     with pytest.raises(ChildFailure) as caught:
-        side_of(FakeChild(**answer)).call(BATCHES[0], 0, 0, 1.0)
+        side_of(FakeChild(**answer)).call(BATCHES[0], 0, 0, "call_s")
     assert caught.value.status is Status.BAD_ANSWER
 
 
@@ -150,12 +152,12 @@ def test_an_answer_with_a_wrong_field_breaks_the_protocol(answer):
 )
 def test_a_wrong_configuration_breaks_the_protocol(config):
     with pytest.raises(ChildFailure) as caught:
-        ask_config(FakeChild(config=config), LIMITS)
+        ask_config(FakeChild(config=config))
     assert caught.value.status is Status.BAD_ANSWER
 
 
 def test_a_configuration_is_taken_as_it_is_said():
-    assert ask_config(FakeChild(), LIMITS) == ModelConfig("P", "m", "S", 20, ("tome",))
+    assert ask_config(FakeChild()) == ModelConfig("P", "m", "S", 20, ("tome",))
 
 
 ROW = BatchRow(0, 0, Side.CANDIDATE, 4, 2.0, 1.98, 20, None, 0.0)

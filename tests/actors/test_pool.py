@@ -10,7 +10,7 @@ import pytest
 from actors.messages import Batch, Job, Limits, PoolError, PoolSpec, SandboxSpec, ScorerSpec, Status
 from actors.model_config import ModelConfig
 from actors.pool import Pool, longest, next_job
-from harness.embedded import EMBEDDED_MODELS
+from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file
 
 BATCHES = (Batch(("a red circle",), (1,)),)
@@ -19,7 +19,7 @@ LIMITS = Limits(start_s=120, load_s=60, warmup_s=60, call_s=60)
 
 def spec(**changes) -> PoolSpec:
     sandbox = SandboxSpec(tiers=("bwrap", "process"), models={}, preimports=("torch",))
-    clip = ScorerSpec(f"local-dir:{EMBEDDED_MODELS['diffharness/tiny-shapes-clip']}")
+    clip = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
     return dataclasses.replace(PoolSpec("local", "cpu", 2, sandbox, clip), **changes)
 
 

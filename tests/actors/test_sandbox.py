@@ -31,8 +31,8 @@ def spec_for(tier: str, **changes) -> SandboxSpec:
 def attempt(tier: str, source: str, limits: Limits = QUICK, spec: SandboxSpec | None = None):
     """Loads a model file in a child of its own and calls it once."""
     with Child(tier, spec or spec_for(tier), Device("cpu"), limits) as child:
-        side = LoadedSide.load(Side.CANDIDATE, child, model_file(source), limits)
-        return side.call(BATCH, 0, 0, limits.call_s)
+        side = LoadedSide.load(Side.CANDIDATE, child, model_file(source))
+        return side.call(BATCH, 0, 0, "call_s")
 
 
 def test_an_honest_file_answers_with_its_pixels_and_both_clocks(tier):
@@ -45,8 +45,8 @@ def test_an_honest_file_answers_with_its_pixels_and_both_clocks(tier):
 
 def test_the_configured_call_reaches_the_pipeline(tier):
     with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
-        side = LoadedSide.load(Side.CANDIDATE, child, model_file(HONEST, brightness=1.0), QUICK)
-        _, pixels = side.call(BATCH, 0, 0, 60)
+        side = LoadedSide.load(Side.CANDIDATE, child, model_file(HONEST, brightness=1.0))
+        _, pixels = side.call(BATCH, 0, 0, "call_s")
     assert set(pixels.flat) == {255}
 
 
@@ -64,8 +64,8 @@ BEHAVIOURS = {
         Status.KILLED,
         "SIGSEGV",
     ),
-    "hangs in load": (honest_but(load="import time; time.sleep(1000)"), Status.TIMEOUT, "load"),
-    "hangs in the call": (honest_but(call="while True: pass"), Status.TIMEOUT, "generate"),
+    "hangs in load": (honest_but(load="import time; time.sleep(1000)"), Status.TIMEOUT, "4 s (limits.load_s)"),
+    "hangs in the call": (honest_but(call="while True: pass"), Status.TIMEOUT, "4 s (limits.call_s)"),
     "prints without end": (honest_but(call="while True: print('spam' * 1000)"), Status.OUTPUT_FLOOD, "200,000"),
     "one image too few": (honest_but(call="prompt = prompt[1:]"), Status.BAD_IMAGES, "1 images for 2 prompts"),
     "no image": (honest_but(call="return 'a lovely picture'"), Status.BAD_IMAGES, "str"),

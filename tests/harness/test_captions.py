@@ -64,7 +64,7 @@ def test_a_data_set_in_the_hubs_layout(tmp_path):
 
 def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path):
     parquet(tmp_path / "c.parquet")
-    with pytest.raises(CaptionsError, match="'caption'.*it has: captions"):
+    with pytest.raises(CaptionsError, match=r"'caption'.*it has: captions"):
         read_captions(str(tmp_path / "c.parquet"), "caption", "validation")
 
 

@@ -4,11 +4,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_MODELS
+from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 
 LARGEST_TOTAL = 16_000_000
-PIPELINE = EMBEDDED_MODELS["diffharness/tiny-shapes"]
-CLIP = EMBEDDED_MODELS["diffharness/tiny-shapes-clip"]
+PIPELINE = EMBEDDED_PIPELINES["diffharness/tiny-shapes"]
+CLIP = EMBEDDED_SCORERS["diffharness/tiny-shapes-clip"]
 CAPTIONS = EMBEDDED_CAPTIONS["diffharness/tiny-shapes-captions"]
 
 

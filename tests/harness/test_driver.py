@@ -1,0 +1,110 @@
+"""Plans: what the sources decide, what a job carries, and what is refused before anything is measured."""
+
+import json
+
+import pytest
+
+from actors.messages import Batch, Job, Outcome, Status
+from harness.captions import Prompts
+from harness.config import Config, ConfigError, load_config
+from harness.driver import FileReader, plan_pair, pool_spec, require_fitting_scorer
+from harness.tasks import load_pairs
+
+BATCH = (Batch(("a",), (1,)),)
+PROMPTS = Prompts(warmup=BATCH, timed=BATCH)
+SOURCE = """
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+def load_pipe():
+    pipe = StableDiffusionPipeline.from_pretrained({model!r})
+    pipe.scheduler = {scheduler}.from_config(pipe.scheduler.config)
+    return pipe
+
+def pipe_forward(pipe, prompts, **call):
+    return pipe(prompts, num_inference_steps={steps}, **call)
+"""
+
+
+def source(model="diffharness/tiny-shapes", scheduler="DDIMScheduler", steps=20) -> str:
+    return SOURCE.format(model=model, scheduler=scheduler, steps=steps)
+
+
+def planned(folder, candidate: str | None, reference: str = "", baseline: str = "", config: Config | None = None):
+    """The plan of one pair of files with these sources, and the reader that read them."""
+    (folder / "reference.py").write_text(reference or source())
+    (folder / "baseline.py").write_text(baseline or source())
+    if candidate is not None:
+        (folder / "candidate.py").write_text(candidate)
+    task = {"prompt_id": 7, "prompt_context": "", "difficulty": "easy"}
+    files = {"gt_file": "reference.py", "baseline_file": "baseline.py"}
+    (folder / "anno.json").write_text(json.dumps([{**task, **files}]))
+    (folder / "gen.json").write_text(json.dumps([{"prompt_id": 7, "gen_file": "candidate.py"}]))
+    pairs, _ = load_pairs(folder / "anno.json", folder / "gen.json")
+    reader = FileReader(config or Config())
+    return plan_pair(pairs[0], PROMPTS, config or Config(), reader), reader
+
+
+def test_a_pair_that_agrees_is_a_job_with_its_sources(tmp_path):
+    plan, _ = planned(tmp_path, source() + "\n# faster\n", config=load_config(None, ["call={guidance_scale: 5}"]))
+    job = plan.next
+    assert isinstance(job, Job)
+    assert job.candidate.source.endswith(b"# faster\n")
+    assert job.candidate.call == {"guidance_scale": 5}
+    assert job.candidate.steps == 20
+    assert job.candidate.path == str(tmp_path / "candidate.py")
+    assert plan.sources.candidate.sha256 == job.candidate.sha256
+
+
+@pytest.mark.parametrize(
+    ("candidate", "status", "said"),
+    [
+        (None, Status.BAD_SOURCE, "no such file"),
+        ("def load_pipe(:", Status.BAD_SOURCE, "candidate.py:1"),
+        ("x = 1", Status.NO_PIPELINE, "load_pipe"),
+        (source(steps=10), Status.CONFIG_MISMATCH, "reference 20, candidate 10"),
+        (source(scheduler="LCMScheduler"), Status.CONFIG_MISMATCH, "scheduler_class"),
+        (source(model="other/model"), Status.CONFIG_MISMATCH, "model_id"),
+    ],
+)
+def test_what_the_source_decides_needs_no_job(tmp_path, candidate, status, said):
+    plan, _ = planned(tmp_path, candidate)
+    assert isinstance(plan.next, Outcome)
+    assert plan.next.status is status
+    assert said in plan.next.detail
+
+
+def test_a_broken_reference_is_not_the_candidates_fault(tmp_path):
+    plan, _ = planned(tmp_path, source(), reference="def")
+    assert plan.next.status is Status.BASELINE_FAILED
+    assert "reference.py" in plan.next.detail
+
+
+def test_a_folder_that_the_reference_names_may_be_loaded_and_one_of_the_candidate_not(tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "others").mkdir()
+    _, reader = planned(
+        tmp_path, source(model="others"), reference=source(model="weights"), baseline=source(model="weights")
+    )
+    assert reader.models["weights"] == str(tmp_path / "weights")
+    assert "others" not in reader.models
+
+
+def test_a_configured_model_must_be_a_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"models\.me/sd"):
+        FileReader(load_config(None, [f"models={{me/sd: {tmp_path / 'none'}}}"]))
+
+
+def test_embedded_models_are_known_by_name():
+    reader = FileReader(Config())
+    spec = pool_spec(Config(), reader.models)
+    assert spec.scorer.model.startswith("local-dir:/")
+    assert set(spec.sandbox.models) == {"diffharness/tiny-shapes"}, "a candidate never sees what scores it"
+
+
+def test_the_embedded_scorer_is_not_used_unasked_on_other_models(tmp_path):
+    plan, _ = planned(tmp_path, source(model="sd/v1"), reference=source(model="sd/v1"), baseline=source(model="sd/v1"))
+    with pytest.raises(ConfigError, match="sd/v1"):
+        require_fitting_scorer(Config(), [plan.next])
+    require_fitting_scorer(load_config(None, ["scorer.model=diffharness/tiny-shapes-clip"]), [plan.next])
+    plan, _ = planned(tmp_path, source())
+    require_fitting_scorer(Config(), [plan.next])
