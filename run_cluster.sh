@@ -31,7 +31,7 @@ esac
 
 arguments=("$@")
 case " $* " in
-  *" --config "*) ;;
+  *" --config "* | *" --config="*) ;;
   *) arguments+=(--config configs/cluster.yaml) ;;
 esac
 

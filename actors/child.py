@@ -60,6 +60,7 @@ class LoadedModel:
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             "output_type": "pt",
         }
+        torch.manual_seed(seeds[0])  # for a `pipe_forward` that takes no generator
         self.denoiser_calls = 0
         self.called = True
         if not torch.cuda.is_available():
@@ -95,7 +96,7 @@ class LoadedModel:
         if hasattr(self.pipe, "set_progress_bar_config"):
             self.pipe.set_progress_bar_config(disable=True)
         module = denoiser(self.pipe)
-        if module is not None:
+        if isinstance(module, torch.nn.Module):  # an engine of another library takes no hooks
             # Kept out of compiled graphs: there, a counter would be a reason to compile again.
             module.register_forward_pre_hook(torch.compiler.disable(self._count))
 
@@ -111,7 +112,8 @@ def run_as_module(path: str, source: bytes) -> ModuleType:
     text = source.decode(errors="replace")
     # The file itself is not in the sandbox: tracebacks and `inspect.getsource` (Triton) read its lines from here.
     linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
-    exec(compile(source, path, "exec"), module.__dict__)
+    # Without `dont_inherit` it would be compiled with this file's `from __future__ import annotations`.
+    exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     return module
 
 
@@ -170,7 +172,7 @@ class Requests:
                 answer, pixels = getattr(self, header["op"])(header, bytes(payload))
             except Exception as error:
                 answer, pixels = describe(error), b""
-            self.channel.send(answer, pixels)
+            self.channel.send({**answer, "nonce": header["nonce"]}, pixels)
 
     def load(self, header: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes]:
         """Makes the pipeline."""
@@ -216,8 +218,8 @@ def describe(error: Exception) -> dict[str, Any]:
     }
 
 
-def forget_ray() -> None:
-    """Undoes what a process inherits from a Ray worker and a candidate would feel: blocked signals."""
+def reset_signals() -> None:
+    """Unblocks what a Ray worker blocks."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's affair
 
@@ -233,7 +235,7 @@ def end_with(supervisor_fd: int) -> None:
 def main() -> None:
     """Imports, says so, and serves."""
     requests_fd, answers_fd = int(sys.argv[1]), int(sys.argv[2])
-    forget_ray()
+    reset_signals()
     threading.Thread(target=end_with, args=(requests_fd,), daemon=True).start()
     start = time.perf_counter()
     for name in sys.argv[3:]:

@@ -13,12 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import torch
+
 from actors.machine import find_device, installed_versions
 from actors.measure import LoadedSide, Measurement, SideFailure
 from actors.messages import Job, Limits, Machine, ModelFile, Outcome, Progress, SandboxSpec, ScorerSpec, Side, Status
-from actors.model_config import ModelConfig, differences
+from actors.model_config import COMPARED, ModelConfig, differences
 from actors.sandbox import Child, ChildFailure, choose_tier
 from actors.scoring import Scorer
+
+
+class ReferenceFailure(Exception):
+    """The reference file could not be loaded."""
+
+    def __init__(self, failure: ChildFailure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 class ConfigMismatch(Exception):
@@ -38,11 +48,11 @@ class Findings:
 class GpuActor:
     """Measures pairs on the one device that Ray gave it."""
 
-    def __init__(self, sandbox: SandboxSpec, scorer: ScorerSpec, name: str) -> None:
-        """Chooses the sandbox tier and loads the CLIP model. Raises SandboxError and ScorerError."""
+    def __init__(self, sandbox: SandboxSpec, scorer: ScorerSpec, name: str, gpu: bool) -> None:
+        """Chooses the sandbox tier and loads the CLIP model. Raises SandboxError, DeviceError and ScorerError."""
         self.sandbox = sandbox
         self.tier = choose_tier(sandbox.tiers)
-        self.device = find_device()
+        self.device = find_device(gpu)
         self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
         self.machine = Machine(
             host=socket.gethostname(),
@@ -55,7 +65,7 @@ class GpuActor:
         self._progress = Progress(name, None, "idle")
         self._spare: Child | None = None
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
-        self._references: dict[str, ModelConfig] = {}
+        self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
 
     def progress(self) -> Progress:
         """What it is doing now. Runs beside `measure`, in a thread of its own."""
@@ -72,10 +82,17 @@ class GpuActor:
             failure = failed.failure
             status, detail, log = failure.status, failure.detail, failure.log
             if failed.side is Side.BASELINE:
-                status, detail = Status.BASELINE_FAILED, f"{failure.status}: {failure.detail}"
                 self._drop_baseline()
+                # Beside a candidate that takes all of the memory, a sound baseline finds none.
+                crowded = found.measurement is not None and failure.status is Status.OUT_OF_MEMORY
+                status = Status.OUT_OF_MEMORY if crowded else Status.BASELINE_FAILED
+                detail = f"of the baseline: {failure.status}: {failure.detail}"
+        except ReferenceFailure as failed:
+            status, detail, log = Status.BASELINE_FAILED, f"of the reference: {failed}", failed.failure.log
         except ConfigMismatch as mismatch:
             status, detail = Status.CONFIG_MISMATCH, str(mismatch)
+        except torch.OutOfMemoryError as error:
+            status, detail = Status.OUT_OF_MEMORY, f"scoring, with both pipelines loaded: {error}"
         except Exception:
             status, detail, log = Status.INFRASTRUCTURE, "the harness itself failed", traceback.format_exc()
             self._drop_baseline()
@@ -110,7 +127,7 @@ class GpuActor:
         self._now(job, "baseline: load and warm-up")
         with failures_of(Side.BASELINE):
             found.baseline, found.baseline_kept = self._warm_baseline(job)
-            reference = self._reference(job, found.baseline)
+        reference = self._reference(job, found.baseline)
         self._now(job, "candidate: load")
         with failures_of(Side.CANDIDATE):
             found.candidate = self._load(Side.CANDIDATE, job.candidate, job, more_to_come)
@@ -126,7 +143,7 @@ class GpuActor:
     def _warm_baseline(self, job: Job) -> tuple[LoadedSide, bool]:
         """The baseline's warm side, and whether it was kept from an earlier pair."""
         key = job.baseline.sha256
-        if self._kept is not None and self._kept[0] == key:
+        if self._kept is not None and self._kept[0] == key and self._kept[1].child.alive:
             return self._kept[1], True
         self._drop_baseline()
         side = self._load(Side.BASELINE, job.baseline, job, more_to_come=True)
@@ -135,35 +152,39 @@ class GpuActor:
         return side, False
 
     def _reference(self, job: Job, baseline: LoadedSide) -> ModelConfig:
-        """What the reference builds: what its source says, and the rest from its live pipeline, loaded once."""
+        """What the reference builds: what its source says, and the rest from its live pipeline, loaded once.
+
+        Raises ReferenceFailure.
+        """
         stated = job.reference_config
-        facts = (stated.pipeline_class, stated.model_id, stated.scheduler_class, stated.num_inference_steps)
-        if None not in facts:
+        unknown = [fact for fact in COMPARED if getattr(stated, fact) is None]
+        if not unknown:
             return stated
         key = job.reference.sha256
-        if key not in self._references:
-            if key == job.baseline.sha256:
-                live = baseline.config
-            else:
-                side = self._load(Side.BASELINE, job.reference, job, more_to_come=True)
-                live = side.config
-                side.child.end()
-            self._references[key] = live
-        live = self._references[key]
-        return ModelConfig(
-            pipeline_class=stated.pipeline_class or live.pipeline_class,
-            model_id=stated.model_id or live.model_id,
-            scheduler_class=stated.scheduler_class or live.scheduler_class,
-            num_inference_steps=stated.num_inference_steps or live.num_inference_steps,
-            methods=stated.methods,
-        )
+        if key == job.baseline.sha256:
+            live: ModelConfig | ChildFailure = baseline.config
+        else:
+            if key not in self._references:
+                self._references[key] = self._live_reference(job)
+            live = self._references[key]
+        if isinstance(live, ChildFailure):
+            raise ReferenceFailure(live)
+        return replace(stated, **{fact: getattr(live, fact) for fact in unknown})
+
+    def _live_reference(self, job: Job) -> ModelConfig | ChildFailure:
+        try:
+            side = self._load(Side.BASELINE, job.reference, job, more_to_come=True)
+        except ChildFailure as failure:
+            return failure
+        side.child.end()
+        return side.config
 
     def _load(self, side: Side, file: ModelFile, job: Job, more_to_come: bool) -> LoadedSide:
         """A model file in a child of its own. Raises ChildFailure, and has ended the child then."""
         child = self._take_child(job.limits, more_to_come)
         try:
             return LoadedSide.load(side, child, file)
-        except ChildFailure:
+        except BaseException:
             child.end()
             raise
 

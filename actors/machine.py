@@ -1,4 +1,4 @@
-"""What machine this is: its device and the versions that a result depends on. Loads torch only to ask for a GPU."""
+"""What machine this is: its device and the versions that a result depends on. Loads torch only to look at a GPU."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ VERSIONED = (
 )
 
 
-def find_device() -> Device:
-    """The first GPU that this process may use, else the CPU."""
+class DeviceError(RuntimeError):
+    """There is a GPU, and it cannot be used."""
+
+
+def find_device(gpu: bool) -> Device:
+    """The one GPU that Ray gave this process, or the CPU. Raises DeviceError where torch cannot use the GPU."""
+    if not gpu:
+        return Device(cpu_name())
     import torch
 
     if not torch.cuda.is_available():
-        return Device(cpu_name())
+        raise DeviceError(
+            f"Ray gave this actor a GPU, and torch {torch.__version__} cannot use it: install a torch with CUDA that "
+            "fits the driver, or measure on the CPU with --set pool.device=cpu"
+        )
     uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
     pynvml.nvmlInit()
     try:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from actors.messages import Batch, BatchRow, ImageRow, Job, Limits, ModelFile, Side, SideReport, Status
-from actors.model_config import ModelConfig
+from actors.model_config import METHODS, ModelConfig
 from actors.sandbox import Child, ChildFailure
 from actors.scoring import Scorer
 
@@ -53,7 +53,7 @@ class LoadedSide:
         started = time.time()
         answer, data, wall_s = self.child.ask("generate", limit, request, max_payload=room)
         try:
-            shape = tuple(int(size) for size in answer["shape"])
+            shape = tuple(_count(size) or 0 for size in answer["shape"][:5])
             device_s = float(answer["device_s"])
             calls, memory = _count(answer["denoiser_calls"]), _count(answer["peak_memory_bytes"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -75,7 +75,7 @@ def ask_config(child: Child) -> ModelConfig:
         names = {f.name for f in fields(ModelConfig)} - {"methods", "num_inference_steps"}
         texts = {name: None if facts[name] is None else str(facts[name])[:500] for name in names}
         steps = None if facts["num_inference_steps"] is None else int(facts["num_inference_steps"])
-        methods = tuple(str(method)[:50] for method in list(facts["methods"])[:50])
+        methods = tuple(method for method in METHODS if method in facts["methods"])
         return ModelConfig(**texts, num_inference_steps=steps, methods=methods)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ChildFailure(Status.BAD_ANSWER, f"config: a field is missing or wrong ({error!r})") from error
@@ -150,6 +150,6 @@ def _count(value: Any) -> int | None:
     """A claimed count. Raises TypeError or ValueError for anything that is none."""
     if value is None:
         return None
-    if not isinstance(value, int) or not 0 <= value < 1 << 60:
+    if type(value) is not int or not 0 <= value < 1 << 60:  # True is an int, too
         raise ValueError(f"no count: {value!r}"[:100])
     return value

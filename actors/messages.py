@@ -218,6 +218,6 @@ class Progress:
 
     actor: str
     pair: str | None
-    phase: str  # "idle", "loading baseline", "warming candidate", "measuring", ...
+    phase: str  # for people: "baseline: load and warm-up", "candidate: load", "measuring", "idle", ...
     batch: int = 0  # timed batches done
     batches: int = 0  # at most

@@ -21,7 +21,13 @@ def to_pixels(output: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
     (count, height, width, 3) in 0..1 or as uint8, or a list of any of these for one image each or of PIL images.
     Rounding is that of diffusers' `VaeImageProcessor.numpy_to_pil`. Raises BadImages.
     """
-    images = getattr(output, "images", output)
+    pixels = _pixels(getattr(output, "images", output))
+    if pixels.size == 0:
+        raise BadImages(f"the call returned images of shape {pixels.shape}")
+    return pixels
+
+
+def _pixels(images: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
     if isinstance(images, tuple) and images and not _is_image(images[0]):
         images = images[0]  # `return_dict=False` gives (images, flags)
     if isinstance(images, torch.Tensor):
@@ -42,7 +48,7 @@ def _from_list(images: list[Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         kinds = sorted({type(image).__name__ for image in images})
         raise BadImages(f"the call returned a list of {', '.join(kinds)}, not of images")
     rows = [
-        np.asarray(image.convert("RGB"))[None] if isinstance(image, Image.Image) else to_pixels(image[None])
+        np.asarray(image.convert("RGB"))[None] if isinstance(image, Image.Image) else _pixels(image[None])
         for image in images
     ]
     sizes = sorted({row.shape[1:3] for row in rows})

@@ -6,7 +6,10 @@ for what a pair does, so an exception here is the infrastructure's: the actor is
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +18,24 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from actors.messages import Job, Machine, Outcome, PoolError, PoolSpec, Progress, Status
+from actors.messages import Job, Outcome, PoolError, PoolSpec, Progress, Status
 
 ATTEMPTS = 2  # of a job whose actor died
 START_S = 600.0  # an actor's start: a process, its imports from a cold disk, the CLIP model
 GRACE_S = 90.0  # beyond a job's own limits; a cut network takes Ray 64 s to notice
+CLOSE_S = 10.0
 POLL_S = 0.5
 
+# Restarts and repeats are the driver's; `progress` answers while `measure` runs; Ray's workers have nice 15 otherwise,
+# and children would inherit it.
+WORKER_OPTIONS: dict[str, Any] = {
+    "max_restarts": 0,
+    "max_task_retries": 0,
+    "concurrency_groups": {"progress": 1},
+    "runtime_env": {"env_vars": {"RAY_worker_niceness": "0"}},
+}
 
-# Restarts and repeats are the driver's; `progress` answers while `measure` runs.
-WORKER_OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"progress": 1}}
+logger = logging.getLogger("diffharness")
 
 
 class Worker:
@@ -33,16 +44,21 @@ class Worker:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def open(self, spec: PoolSpec) -> Machine:
+    def open(self, spec: PoolSpec, gpu: bool) -> None:
         """Makes the actor ready. Raises what `GpuActor` raises."""
+        if not gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves every GPU visible to an actor that asked for none
         from actors.gpu_actor import GpuActor
 
-        self.actor = GpuActor(spec.sandbox, spec.scorer, self.name)
-        return self.actor.machine
+        self.actor = GpuActor(spec.sandbox, spec.scorer, self.name, gpu)
 
     def measure(self, job: Job, more_to_come: bool) -> Outcome:
         """Measures one pair."""
         return self.actor.measure(job, more_to_come)
+
+    def close(self) -> None:
+        """Ends the children that are kept."""
+        self.actor.close()
 
     @ray.method(concurrency_group="progress")
     def progress(self) -> Progress:
@@ -55,91 +71,118 @@ RemoteWorker: Any = ray.remote(**WORKER_OPTIONS)(Worker)
 
 @dataclass
 class Slot:
-    """One actor as the driver sees it."""
+    """One actor as the driver sees it: it opens, and then has a job or none."""
 
     name: str
     handle: Any
+    opening: Any
+    ready: bool = False
     job: Job | None = None
     deadline: float = 0.0
     baseline: str = ""  # the hash of the baseline that it holds warm
 
 
 class Pool:
-    """The actors of a run. A context manager: on leaving it, every actor and every child is gone."""
+    """The actors of a run. A context manager: on leaving it, they are gone, and their children with them."""
 
     def __init__(self, spec: PoolSpec, on_progress: Callable[[list[Progress]], None]) -> None:
         self.spec, self.on_progress = spec, on_progress
         self.slots: list[Slot] = []
-        self.machines: list[Machine] = []
+        self._ours = False  # whether Ray is to be left again
 
     def __enter__(self) -> Pool:
         try:
-            connect(self.spec.address)
+            if not ray.is_initialized():
+                self._ours = True
+                connect(self.spec.address)
             self._resources, count = self._plan()
-            self.slots = [self._start(f"{self._kind()} {number}") for number in range(count)]
-            opening = [slot.handle.open.remote(self.spec) for slot in self.slots]
+            self.slots = [self._start(f"{self._kind} {number}") for number in range(count)]
             self.on_progress([Progress(slot.name, None, "starting") for slot in self.slots])
-            self.machines = self._opened(opening)
+            ray.wait([slot.opening for slot in self.slots], num_returns=count, timeout=START_S)
+            for slot in list(self.slots):
+                self._opened(slot)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for slot in self.slots:
-            ray.kill(slot.handle)
-        ray.shutdown()
+        try:
+            idle = [slot.handle.close.remote() for slot in self.slots if slot.ready and slot.job is None]
+            ray.wait(idle, num_returns=len(idle), timeout=CLOSE_S)
+            for slot in self.slots:
+                ray.kill(slot.handle)
+        finally:
+            if self._ours:
+                ray.shutdown()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Yields the outcome of every job, exactly one for each, in the order in which they end."""
+        """Yields the outcome of every job, exactly one for each, in the order in which they end.
+
+        Raises PoolError when no actor is left.
+        """
         waiting = list(jobs)
-        running: dict[Any, Slot] = {}
-        while waiting or running:
+        pending: dict[Any, Slot] = {}  # a call in flight, or the start of an actor that replaces another
+        while waiting or any(slot.job for slot in pending.values()):
             for slot in self.slots:
-                if slot.job is None and waiting:
+                if slot.ready and slot.job is None and waiting:
                     job = waiting.pop(next_job(waiting, slot.baseline))
-                    running[self._submit(slot, job, bool(waiting))] = slot
-            done, _ = ray.wait(list(running), timeout=POLL_S)
+                    pending[self._submit(slot, job, bool(waiting))] = slot
+            done, _ = ray.wait(list(pending), timeout=POLL_S)
             self.on_progress(self._progress())
-            late = [ref for ref, slot in running.items() if ref not in done and time.monotonic() > slot.deadline]
+            late = [ref for ref, slot in pending.items() if ref not in done and time.monotonic() > slot.deadline]
             for ref in [*done, *late]:
-                slot = running.pop(ref)
+                slot = pending.pop(ref)
+                if not slot.ready:
+                    self._opened(slot)
+                    continue
                 outcome = self._collect(slot, None if ref in late else ref)
+                if not slot.ready:
+                    pending[slot.opening] = slot
                 if isinstance(outcome, Job):
                     waiting.append(outcome)
                 else:
                     yield outcome
 
+    @property
+    def _kind(self) -> str:
+        return "gpu" if self._resources["num_gpus"] else "cpu"
+
     def _plan(self) -> tuple[dict[str, float], int]:
         """The resources of one actor, and how many actors."""
-        resources = ray.cluster_resources()
-        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        gpus = int(ray.cluster_resources().get("GPU", 0))
         if self.spec.device == "gpu" and not gpus:
             raise PoolError("no GPU is known to Ray here; use --set pool.device=cpu, or join a cluster that has GPUs")
         if gpus and self.spec.device != "cpu":
             return {"num_gpus": 1, "num_cpus": 0}, min(gpus, self.spec.actors or gpus)
+        cpus = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+        if not cpus:
+            raise PoolError("no node of this Ray cluster offers a CPU; start one with `ray start --num-cpus`")
         count = min(cpus, self.spec.actors or 1)
         threads = cpus // count
         self.spec = replace(self.spec, sandbox=replace(self.spec.sandbox, threads=threads))
         return {"num_gpus": 0, "num_cpus": threads}, count
 
-    def _kind(self) -> str:
-        return "gpu" if self._resources["num_gpus"] else "cpu"
-
     def _start(self, name: str) -> Slot:
-        return Slot(name, RemoteWorker.options(**self._resources).remote(name))
+        handle = RemoteWorker.options(**self._resources).remote(name)
+        return Slot(
+            name, handle, handle.open.remote(self.spec, self._kind == "gpu"), deadline=time.monotonic() + START_S
+        )
 
-    def _opened(self, opening: list[Any]) -> list[Machine]:
+    def _opened(self, slot: Slot) -> None:
+        """Makes a slot ready, or drops it and goes on with the rest. Raises PoolError when none is left."""
         try:
-            return list(ray.get(opening, timeout=START_S))
-        except GetTimeoutError as error:
-            raise PoolError(
-                f"the actors did not start within {START_S:.0f} s: are the resources of Ray taken?"
-            ) from error
-        except RayTaskError as error:
-            raise PoolError(f"an actor could not start: {error.cause}") from error
+            ray.get(slot.opening, timeout=0)
+            slot.ready = True
         except RayError as error:
-            raise PoolError(f"an actor could not start: {error}") from error
+            why = str(error.cause) if isinstance(error, RayTaskError) else str(error)
+            if isinstance(error, GetTimeoutError):
+                why = f"it did not start within {START_S:.0f} s; are the resources of Ray taken?"
+            ray.kill(slot.handle)
+            self.slots.remove(slot)
+            if not self.slots:
+                raise PoolError(f"no actor could start: {why}") from error
+            logger.warning("%s is not used: %s", slot.name, why)
 
     def _submit(self, slot: Slot, job: Job, more_to_come: bool) -> Any:
         slot.job, slot.baseline = job, job.baseline.sha256
@@ -147,7 +190,10 @@ class Pool:
         return slot.handle.measure.remote(job, more_to_come)
 
     def _collect(self, slot: Slot, ref: Any | None) -> Outcome | Job:
-        """The outcome of a slot's job; or, where its actor failed (or `ref` is None: it is late), the job once more."""
+        """The outcome of a slot's job; or, where its actor failed (or `ref` is None: it is late), the job once more.
+
+        A slot whose actor failed gets a fresh one, and is not ready until that has opened.
+        """
         job = slot.job
         assert job is not None
         slot.job = None
@@ -159,8 +205,8 @@ class Pool:
         except RayError as error:
             ray.kill(slot.handle)
             fresh = self._start(slot.name)
-            slot.handle, slot.baseline = fresh.handle, ""
-            slot.handle.open.remote(self.spec)  # calls run in order: the next job waits for it
+            slot.handle, slot.opening, slot.deadline = fresh.handle, fresh.opening, fresh.deadline
+            slot.ready, slot.baseline = False, ""
             if job.attempt < ATTEMPTS:
                 return replace(job, attempt=job.attempt + 1)
             detail = f"the actor failed {job.attempt} times, at last with {type(error).__name__}"
@@ -191,21 +237,25 @@ def longest(job: Job) -> float:
 
 
 def connect(address: str) -> None:
-    """Joins a Ray cluster or starts Ray on this machine."""
+    """Joins a Ray cluster or starts Ray on this machine. Raises PoolError.
+
+    "auto": the cluster of RAY_ADDRESS, else one that `ray start` made on this machine, else a Ray of our own.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # workers inherit 15 otherwise, and children from them
     # Without this, Ray 2.60 warns at every start of a change to come.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Not "warning": Ray warns at every local start that it has turned token authentication on.
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        if wanted == "auto":
-            try:
-                ray.init(address="auto", **quiet)
-                return
-            except ConnectionError:
-                wanted = "local"
-        ray.init(address=wanted, include_dashboard=False if wanted == "local" else None, **quiet)
+        # Not WARNING: Ray warns at every local start that it has turned token authentication on.
+        ray.init(
+            address=None if address == "auto" else address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise PoolError(f"Ray at {wanted!r} cannot be reached or started: {error}") from error
+        raise PoolError(f"Ray at {address!r} (pool.address) cannot be reached or started: {error}") from error
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, before)  # Ray puts its own there, which ends the process without a word

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import secrets
 import shutil
 import signal
 import site
@@ -37,7 +38,7 @@ SCRATCH_BYTES = 8 * 2**30
 # What a dynamic linker, a compiler (Triton and Inductor call one) and name look-ups need of the machine.
 SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/sys")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "passwd", "group", "nsswitch.conf", "localtime")
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 # Settings of the machine's libraries; everything else of the environment stays outside.
 PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 LOG_BYTES = 16 * 1024
@@ -70,7 +71,10 @@ class Child:
     def __init__(self, tier: str, spec: SandboxSpec, device: Device, limits: Limits) -> None:
         """Starts the process and returns at once: its imports go on while something else is done."""
         self.limits = limits
-        self._folder = tempfile.TemporaryDirectory(prefix="diffharness-") if tier == "process" else None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if tier == "process":
+            # What escaped from an earlier end may still write there.
+            self._folder = tempfile.TemporaryDirectory(prefix="diffharness-", ignore_cleanup_errors=True)
         request_out, request_in = os.pipe()
         answer_out, answer_in = os.pipe()
         arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in), *spec.preimports]
@@ -120,16 +124,24 @@ class Child:
         time; the child is then of no more use.
         """
         self.wait_ready()
+        nonce = secrets.token_hex(8)  # an answer that was written before its question cannot know it
         start = time.perf_counter()
         deadline = start + getattr(self.limits, limit)
         # A child that hangs or is gone shows itself in the reading, which says which.
         with contextlib.suppress(TimeoutError, ChannelClosed):
-            self._channel.send({"op": op, **header}, payload, deadline)
+            self._channel.send({**header, "op": op, "nonce": nonce}, payload, deadline)
         answer, data = self._receive(op, limit, max_payload, deadline)
         seconds = time.perf_counter() - start
+        if answer.get("nonce") != nonce:
+            raise ChildFailure(Status.BAD_ANSWER, f"{op}: an answer to something that was not asked", self.log())
         if "error" in answer:
             raise self._reported_error(op, answer)
         return answer, data, seconds
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process still runs."""
+        return self.process.poll() is None
 
     def log(self) -> str:
         """The end of what the child printed."""
@@ -137,22 +149,22 @@ class Child:
 
     def end(self) -> None:
         """Ends the process and everything that it started. May be called twice."""
-        if self.process.poll() is None:
-            # Under bwrap the kernel ends the whole PID namespace with its first process. The tier `process` has
-            # only this list, and a process that left the tree escapes it.
+        if self._closed:
+            return
+        self._closed = True
+        # Under bwrap the kernel ends the whole PID namespace with its first process. The tier `process` has only these
+        # two ways, and a process that left both the tree and the group escapes it.
+        if self.alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 for descendant in psutil.Process(self.process.pid).children(recursive=True):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         descendant.kill()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        self._kill_group()
         self.process.wait()
-        if not self._closed:
-            self._closed = True
-            self._channel.close()
-            self._drain.join(timeout=2)
-            if self._folder is not None:
-                self._folder.cleanup()
+        self._channel.close()
+        self._drain.join(timeout=2)
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _receive(self, op: str, limit: str, max_payload: int, deadline: float) -> tuple[dict[str, Any], bytearray]:
         try:
@@ -191,8 +203,12 @@ class Child:
         }
         default = Status.LOAD_ERROR if op == "load" else Status.CALL_ERROR
         status = by_kind.get(str(answer["error"]), default)
-        log = self.log() + "\n" + str(answer.get("traceback", ""))
-        return ChildFailure(status, f"{op}: {answer.get('message', '')}", log.strip())
+        message, trace = (str(answer.get(key, "")) for key in ("message", "traceback"))
+        return ChildFailure(status, f"{op}: {message[:2000]}", f"{self.log()}\n{trace[-LOG_BYTES:]}".strip())
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def _drain_output(self) -> None:
         """Keeps the child's output flowing and the end of it; ends a child that prints without end."""
@@ -205,7 +221,7 @@ class Child:
                 del self._log[:-LOG_BYTES]
                 if total > self.limits.output_bytes and not self._flooded:
                     self._flooded = True
-                    os.killpg(self.process.pid, signal.SIGKILL)
+                    self._kill_group()
 
 
 def choose_tier(tiers: Sequence[str]) -> str:
@@ -265,11 +281,14 @@ def bwrap_command(spec: SandboxSpec, device: Device) -> list[str]:
         command += ["--ro-bind-try", path, path]
     command += ["--ro-bind", str(PACKAGE), f"{INSIDE}/actors"]
     for name, folder in spec.models.items():
-        if not Path(name).is_absolute():
+        if Path(name).is_absolute():
+            command += ["--ro-bind-try", folder, name]
+        else:
             command += ["--symlink", folder, f"{SCRATCH}/{name}"]
     if device.minor is not None:
         for node in (*GPU_DEVICES, f"/dev/nvidia{device.minor}"):
-            command += ["--dev-bind-try", node, node]
+            command += ["--dev-bind", node, node]
+        command += ["--dev-bind-try", "/dev/nvidia-uvm-tools", "/dev/nvidia-uvm-tools"]
     for name, value in child_environment(spec, device, INSIDE, SCRATCH).items():
         command += ["--setenv", name, value]
     return [*command, "--chdir", SCRATCH, "--"]
@@ -284,8 +303,14 @@ def visible_paths(spec: SandboxSpec) -> list[str]:
     packages = [*site.getsitepackages(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     paths = [*SYSTEM_PATHS, *(f"/etc/{name}" for name in ETC), *interpreter]
     paths += [path for path in packages if path and Path(path).resolve() != PACKAGE.parent]
-    paths += [*spec.models.values(), *spec.visible]
-    return list(dict.fromkeys(paths))
+    paths += [model_root(folder) for folder in spec.models.values()]
+    return list(dict.fromkeys([*paths, *spec.visible]))
+
+
+def model_root(folder: str) -> str:
+    """The folder to show for a model: a snapshot in the hub's cache is links to files two folders up."""
+    path = Path(folder)
+    return str(path.parents[1]) if path.parent.name == "snapshots" else folder
 
 
 def child_environment(spec: SandboxSpec, device: Device, package_root: str, scratch: str) -> dict[str, str]:

@@ -28,6 +28,11 @@ class Scorer:
     def __init__(self, spec: ScorerSpec, device: str) -> None:
         """Loads the model onto `device`. Raises ScorerError for an unknown name or weights that cannot be read."""
         self.device = device
+        if spec.pretrained is None and not spec.model.startswith(("local-dir:", "hf-hub:")):
+            # open_clip would go on with random weights.
+            raise ScorerError(
+                f"scorer.model {spec.model!r} needs scorer.pretrained: a tag such as openai, or a checkpoint file"
+            )
         try:
             model, _, preprocess = open_clip.create_model_and_transforms(spec.model, pretrained=spec.pretrained)
             self.tokenizer = open_clip.get_tokenizer(spec.model)

@@ -37,6 +37,7 @@ def read_captions(source: str, column: str, split: str) -> list[list[str]]:
 
     datasets.disable_progress_bars()
     path = EMBEDDED_CAPTIONS.get(source, Path(source))
+    builder = None
     try:
         if path.is_file():
             builder = BUILDERS.get(path.suffix.lower())
@@ -50,18 +51,13 @@ def read_captions(source: str, column: str, split: str) -> list[list[str]]:
         raise
     except Exception as error:  # the library's readers share no class of errors
         raise CaptionsError(f"captions.source {source!r} cannot be read: {error}") from error
-    if builder_is_text(path):
-        column = "text"
+    if builder == "text":
+        column = "text"  # a caption a line, and no columns
     if column not in table.column_names:
         names = ", ".join(table.column_names)
         raise CaptionsError(f"captions.source {source!r} has no column {column!r} (captions.column); it has: {names}")
     rows = [as_texts(value) for value in table[column]]
     return [row for row in rows if row]
-
-
-def builder_is_text(path: Path) -> bool:
-    """Whether a file is plain text: a caption a line, and no columns."""
-    return path.is_file() and path.suffix.lower() == ".txt"
 
 
 def as_texts(value: Any) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,12 +16,13 @@ from rich.console import Console
 from actors.messages import PoolError
 from harness import driver
 from harness.captions import CaptionsError
-from harness.config import ConfigError, load_config
+from harness.config import ConfigError, load_config, require_limits
 from harness.judge import Criteria, judged, summarise
 from harness.modelfile import ModelFileError, compare_model_configs
 from harness.records import Protocol
 from harness.report.display import make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
+from harness.report.text import plain
 from harness.result_set import ResultSet
 from harness.run_info import ResultSetError
 from harness.tasks import TaskError
@@ -49,7 +52,7 @@ def run(
 ) -> None:
     """Measure and judge every pair of an annotation file and a generated file."""
     settings = load_config(config, overrides)
-    with make_display(console) as display:
+    with interruptible(), make_display(console) as display:
         records = driver.run(anno, gen, out, settings, display, shlex.join(sys.argv))
     print_pairs(console, records)
     print_summary(console, summarise(records))
@@ -85,7 +88,7 @@ def evaluate(
 ) -> None:
     """Measure and judge one pair; exit with 1 unless it passes."""
     settings = load_config(config, overrides)
-    with make_display(console) as display:
+    with interruptible(), make_display(console) as display:
         record = driver.evaluate(
             baseline,
             candidate,
@@ -97,8 +100,8 @@ def evaluate(
             display=display,
         )
     print_pairs(console, [record])
-    if record.log:
-        console.print(record.log, markup=False, highlight=False)
+    for line in record.log.splitlines():
+        console.print(plain(line, 500), markup=False, highlight=False)
     if not record.passed:
         raise typer.Exit(1)
 
@@ -110,6 +113,7 @@ def judge(
     protocol: Annotated[Protocol | None, typer.Option(help="strict or fixed; else as in the run.")] = None,
 ) -> None:
     """Judge a result set again, with other limits and without a GPU. The result set stays as it is."""
+    require_limits(max_quality_loss=max_quality_loss)
     records = ResultSet.load(folder)
     evaluation = ResultSet.config(folder)["evaluation"]
     limit = evaluation["max_quality_loss"] if max_quality_loss is None else max_quality_loss
@@ -131,12 +135,20 @@ def doctor() -> None:
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, or the SIGTERM of `ray job stop` and of batch systems: a run ends cleanly on both."""
+    """Ctrl-C, or the SIGTERM of `ray job stop` and of batch systems; typer would make an `Aborted.` of them."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns KeyboardInterrupt, the one exception that Ray lets through from a signal handler, into Interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
 
 
 def main() -> NoReturn:
     """The one boundary where the driver's process catches exceptions."""
-    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
@@ -149,6 +161,5 @@ def main() -> NoReturn:
         sys.exit(130)
 
 
-def _interrupt(number: int, _: object) -> NoReturn:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-    raise Interrupted
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

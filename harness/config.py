@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -12,6 +15,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from actors.messages import Limits
+from harness.embedded import EMBEDDED_PIPELINES
+
+# The parts of the configuration whose keys are free, and may have dots in them.
+FREE = ("models", "call", "task_keys", "sandbox.environment")
+LOCAL_MODEL = "local-dir:"  # how open_clip marks a folder
+LONGEST_S = 2e6  # the system call that waits for a child counts milliseconds in 31 bits
 
 
 class ConfigError(ValueError):
@@ -97,16 +106,31 @@ class Config(Section):
     @classmethod
     def _names_stay_inside(cls, models: dict[str, Path]) -> dict[str, Path]:
         for name in models:
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise ValueError(f"{name!r} is no name; a name is relative and has no '..'")
+            if Path(name).is_absolute() or Path(name) == Path() or ".." in Path(name).parts:
+                raise ValueError(f"{name!r} is no name; a name is relative, not '.', and has no '..'")
+            for other in (*models, *EMBEDDED_PIPELINES):
+                if other != name and Path(other).is_relative_to(name):
+                    raise ValueError(f"{name!r} is a parent of {other!r}; a child sees each in a folder of its own")
         return models
+
+    @field_validator("call")
+    @classmethod
+    def _call_travels_as_json(cls, call: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(call, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must be what JSON can hold: {error}") from None
+        return call
 
     @field_validator("limits")
     @classmethod
-    def _limits_are_positive(cls, limits: Limits) -> Limits:
+    def _limits_are_finite(cls, limits: Limits) -> Limits:
         for field in fields(limits):
-            if not getattr(limits, field.name) > 0:
-                raise ValueError(f"{field.name} must be positive")
+            value = getattr(limits, field.name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"{field.name} must be positive and finite")
+            if field.name.endswith("_s") and value >= LONGEST_S:
+                raise ValueError(f"{field.name} must be below {LONGEST_S:,.0f} s, which is 23 days")
         return limits
 
 
@@ -114,7 +138,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a YAML file (None: the defaults) with `key=value` overrides on top.
 
     Keys of overrides are dotted (`evaluation.prompts=8`), values are YAML. Relative paths in the file count from its
-    folder. Raises ConfigError.
+    folder, those of overrides from the working folder. Raises ConfigError.
     """
     settings: dict[str, Any] = {}
     if path is not None:
@@ -124,12 +148,24 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         key, separator, text = override.partition("=")
         if not separator or not key:
             raise ConfigError(f"--set {override}: write key=value, for example --set evaluation.prompts=8")
-        _put(settings, key.split("."), _parse_value(override, text))
+        _put(settings, _split(key), _parse_value(override, text))
+    _resolve_paths(settings, Path.cwd())
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
         where = str(path) if path else "the configuration"
         raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from error
+
+
+def require_limits(
+    *, req_speedup: float | None = None, req_latency_s: float | None = None, max_quality_loss: float | None = None
+) -> None:
+    """Raises ConfigError for limits, given outside of a configuration and a task, that nothing can be judged by."""
+    if max_quality_loss is not None and not 0 <= max_quality_loss < 1:
+        raise ConfigError(f"max_quality_loss is {max_quality_loss:g}; it is a fraction, from 0 to below 1: 0.05 is 5%")
+    for name, value in {"req_speedup": req_speedup, "req_latency_s": req_latency_s}.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{name} is {value:g}; it must be finite and above 0")
 
 
 def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
@@ -149,7 +185,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no UTF-8, a 32nd of May, thousands of brackets
         raise ConfigError(f"{path}: the configuration is no YAML: {' '.join(str(error).split())}") from error
     if settings is None:
         return {}
@@ -159,20 +195,43 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _resolve_paths(settings: dict[str, Any], folder: Path) -> None:
-    """Makes the paths of a file count from its folder."""
-    models, sandbox, captions = (settings.get(key) for key in ("models", "sandbox", "captions"))
+    """Makes relative paths count from `folder` and expands `~`; what may be a name, too, is one unless a file has it."""
+    models, sandbox, captions, scorer = (settings.get(key) for key in ("models", "sandbox", "captions", "scorer"))
     if isinstance(models, dict):
-        settings["models"] = {name: str(folder / str(value)) for name, value in models.items()}
+        settings["models"] = {name: _path(value, folder) for name, value in models.items()}
     if isinstance(sandbox, dict) and isinstance(sandbox.get("visible"), list):
-        sandbox["visible"] = [str(folder / str(value)) for value in sandbox["visible"]]
-    if isinstance(captions, dict) and (folder / str(captions.get("source", ""))).is_file():
-        captions["source"] = str(folder / captions["source"])
+        sandbox["visible"] = [_path(value, folder) for value in sandbox["visible"]]
+    if isinstance(captions, dict) and "source" in captions:
+        captions["source"] = _path_or_name(captions["source"], folder)
+    if isinstance(scorer, dict) and "pretrained" in scorer:
+        scorer["pretrained"] = _path_or_name(scorer["pretrained"], folder)
+    if isinstance(scorer, dict) and str(scorer.get("model")).startswith(LOCAL_MODEL):
+        scorer["model"] = LOCAL_MODEL + _path(scorer["model"].removeprefix(LOCAL_MODEL), folder)
+
+
+def _path(value: Any, folder: Path) -> Any:
+    """The path that a text is; what is no text is left to the validation."""
+    return str(folder / os.path.expanduser(value)) if isinstance(value, str) else value  # noqa: PTH111  (it never raises)
+
+
+def _path_or_name(value: Any, folder: Path) -> Any:
+    """The file that a text names, else the text: the name of something that a library knows."""
+    path = _path(value, folder)
+    return path if isinstance(value, str) and (value.startswith("~") or os.path.isfile(path)) else value  # noqa: PTH113
+
+
+def _split(key: str) -> list[str]:
+    """The keys of a dotted one."""
+    for free in FREE:
+        if key.startswith(f"{free}."):
+            return [*free.split("."), key.removeprefix(f"{free}.")]
+    return key.split(".")
 
 
 def _parse_value(override: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {override}: the value is no YAML") from error
 
 

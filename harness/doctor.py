@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCO
 
 GIB = 2**30
 MEMORY_NEEDED = 4 * GIB  # Ray, an actor and three children on the embedded models
+ASK_TORCH = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,29 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
 def _devices() -> Iterator[Finding]:
     gpus = gpu_names()
     if gpus:
-        yield Finding("GPUs", True, ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus)))
+        problem = _torch_problem()
+        text = ", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus))
+        yield Finding("GPUs", problem is None, f"{text}; {problem}" if problem else text, needed=True)
     else:
         yield Finding("GPUs", False, "none that NVIDIA's driver knows; pipelines run on the CPU")
     cores = len(os.sched_getaffinity(0))
     yield Finding("CPU", True, f"{cores} cores, {cpu_name()}")
+
+
+def _torch_problem() -> str | None:
+    """Why torch cannot use the GPUs that the driver knows; None where it can. Asked in a process of its own."""
+    asked = subprocess.run([sys.executable, "-c", ASK_TORCH], capture_output=True, text=True)
+    if asked.returncode != 0:
+        last = asked.stderr.strip().splitlines()[-1:]
+        return f"torch cannot be asked about them ({''.join(last)}); install it again"
+    available, cuda = asked.stdout.split()[-2:]
+    if available == "True":
+        return None
+    if cuda == "None":
+        mend = "it is a build without CUDA; install one with it, or"
+    else:
+        mend = f"it is built for CUDA {cuda}; update NVIDIA's driver, install a torch for an older CUDA, or"
+    return f"torch cannot use them: {mend} run on the CPU with --set pool.device=cpu"
 
 
 def _memory() -> Iterator[Finding]:
@@ -80,4 +101,4 @@ def _versions() -> Iterator[Finding]:
     yield Finding("versions", True, ", ".join(f"{name} {number}" for name, number in versions.items()))
     absent = [name for name in ("DeepCache", "tomesd", "tgate") if name not in versions]
     if absent:
-        yield Finding("methods", False, f"{', '.join(absent)} not installed; pip install 'diffharness[methods]'")
+        yield Finding("methods", False, f"{', '.join(absent)} not installed; from a clone: pip install -e '.[methods]'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import secrets
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 from actors.machine import installed_versions
 from actors.messages import BatchRow, ImageRow, Job, ModelFile, Outcome, PoolSpec, SandboxSpec, ScorerSpec, Status
 from harness.captions import SEEDS, Prompts, draw_prompts, read_captions
-from harness.config import Config, ConfigError
+from harness.config import Config, ConfigError, require_limits
 from harness.embedded import EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 from harness.evaluation import SourceFacts, Sources, make_record
 from harness.judge import Criteria
@@ -22,7 +23,7 @@ from harness.modelfile import ModelFileError, Problem, compare_model_configs, re
 from harness.records import PairRecord, Protocol
 from harness.report.display import Display, NullDisplay
 from harness.requirement import read_requirement
-from harness.result_set import ResultSet
+from harness.result_set import ResultSet, UnstorableError
 from harness.run_info import read_run_info
 from harness.tasks import Difficulty, Pair, Task, Unpaired, load_pairs
 
@@ -36,24 +37,40 @@ class Planned:
     next: Job | Outcome
 
 
-def run(anno: Path, gen: Path, out: Path, config: Config, display: Display, command: str) -> list[PairRecord]:
+def run(
+    anno: Path, gen: Path, out: Path, config: Config, display: Display | None = None, command: str = "harness.run"
+) -> list[PairRecord]:
     """Measures every pair of an annotation and a generated file that the result set `out` has not finished yet.
 
-    Returns all records of the result set. Raises TaskError, ConfigError, CaptionsError, ResultSetError and PoolError,
-    all before anything is measured; KeyboardInterrupt leaves a result set that a later run continues.
+    A record of a pair whose model files have changed since, or whose measuring failed through no fault of theirs, is
+    replaced. command: what run.json says the run was started with. Returns all records of the result set.
+    Raises TaskError, ConfigError, CaptionsError, ResultSetError and PoolError before anything is measured, and
+    ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that a later run continues.
     """
-    pairs, unpaired = load_pairs(anno, gen, config.task_keys)
-    everything: list[Pair | Unpaired] = [*pairs, *unpaired]
-    order = [prompt_id(pair) for pair in everything]
+    pairs = load_pairs(anno, gen, config.task_keys)
     before = read_run_info(out)
     seed = before["seed"] if before else draw_seed(config)
     prompts = read_prompts(config, seed)
-    info = run_info(config, seed, command, {"anno": str(anno.absolute()), "gen": str(gen.absolute())})
-    with ResultSet.open(out, info, order) as results:
-        todo = [pair for pair in everything if prompt_id(pair) not in results.finished()]
-        display.start(len(everything), len(everything) - len(todo))
-        measure(todo, config, prompts, display, results.append)
+    reader = FileReader(config)
+    planned = {prompt_id(pair): plan_pair(pair, prompts, config, reader) for pair in pairs}
+    display = display or NullDisplay()
+    with ResultSet.open(out, run_info(config, seed, command, anno, gen), list(planned)) as results:
+        stored = ResultSet.load(out)
+        results.reopen(record.prompt_id for record in stored if outdated(record, planned[record.prompt_id]))
+        todo = {name: plan for name, plan in planned.items() if name not in results.finished()}
+        display.start(len(planned), len(planned) - len(todo))
+        measure(todo, reader, display, results.append)
     return ResultSet.load(out)
+
+
+def outdated(record: PairRecord, plan: Planned) -> bool:
+    """Whether a pair that has a record is to be measured again, for its model files as they are now."""
+    if record.status is Status.INFRASTRUCTURE:
+        return True
+    if isinstance(plan.next, Outcome) and plan.next.status is Status.BASELINE_FAILED:
+        return False  # nothing can be measured now, such as where the model is not on this machine
+    before = (record.baseline_sha256, record.candidate_sha256, record.reference_sha256)
+    return before != (plan.sources.baseline.sha256, plan.sources.candidate.sha256, plan.sources.reference.sha256)
 
 
 def evaluate(
@@ -74,6 +91,7 @@ def evaluate(
     a fraction of the baseline's CLIP score; the configuration's where it is None.
     Raises ConfigError, CaptionsError and PoolError; whatever the files do is a status of the record.
     """
+    require_limits(req_speedup=req_speedup, req_latency_s=req_latency_s, max_quality_loss=max_quality_loss)
     config = config or Config()
     requirement = read_requirement("", speedup=req_speedup, latency_s=req_latency_s, max_quality_loss=max_quality_loss)
     task = Task(
@@ -88,24 +106,24 @@ def evaluate(
     display = display or NullDisplay()
     records: list[PairRecord] = []
     display.start(1, 0)
-    prompts = read_prompts(config, draw_seed(config))
-    measure([Pair(task, Path(candidate))], config, prompts, display, lambda record, *_: records.append(record))
+    reader = FileReader(config)
+    plan = plan_pair(Pair(task, Path(candidate)), read_prompts(config, draw_seed(config)), config, reader)
+    measure({task.prompt_id: plan}, reader, display, lambda record, *_: records.append(record))
     return records[0]
 
 
 def measure(
-    pairs: Sequence[Pair | Unpaired],
-    config: Config,
-    prompts: Prompts,
+    planned: Mapping[str, Planned],
+    reader: FileReader,
     display: Display,
     store: Callable[[PairRecord, Sequence[BatchRow], Sequence[ImageRow]], None],
 ) -> None:
-    """Measures what has to be measured of `pairs` and stores a record of every one as soon as it is known.
+    """Measures what has to be measured of some pairs and stores a record of every one as soon as it is known.
 
-    Raises ConfigError and PoolError before the first pair is measured.
+    planned: by prompt id. reader: the one that read their files. store: may raise UnstorableError.
+    Raises ConfigError and PoolError before the first pair is measured, and what else `store` raises.
     """
-    reader = FileReader(config)
-    planned = {prompt_id(pair): plan_pair(pair, prompts, config, reader) for pair in pairs}
+    config = reader.config
     jobs = [plan.next for plan in planned.values() if isinstance(plan.next, Job)]
     require_fitting_scorer(config, jobs)
     pool = pool_spec(config, reader.models)
@@ -115,7 +133,12 @@ def measure(
         plan = planned[outcome.pair]
         now = datetime.now(UTC)
         record = make_record(plan.pair, plan.sources, outcome, criteria, config.evaluation.confidence, now)
-        store(record, outcome.batches, outcome.images)
+        try:
+            store(record, outcome.batches, outcome.images)
+        except UnstorableError as error:  # no sound actor sends such values, and they must not end the run
+            outcome = Outcome(outcome.pair, outcome.attempt, Status.INFRASTRUCTURE, str(error))
+            record = make_record(plan.pair, plan.sources, outcome, criteria, config.evaluation.confidence, now)
+            store(record, (), ())
         display.finished(record)
 
     for plan in planned.values():
@@ -129,6 +152,35 @@ def measure(
                 finish(outcome)
 
 
+class ModelNotFound(ValueError):
+    """A baseline or reference file names a model that no child could load."""
+
+
+def find_model(name: str, beside: Path) -> str:
+    """The folder of the model that a file in the folder `beside` calls `name`.
+
+    It is looked for as an absolute path, as one from the file or from here, and in the hub's cache of this user.
+    Raises ModelNotFound.
+    """
+    if Path(name).is_absolute():
+        return name
+    if ".." in Path(name).parts or Path(name) == Path():
+        raise ModelNotFound(f"the model {name!r} lies outside of what a child sees: name it by an absolute path")
+    for folder in (beside / name, Path.cwd() / name):
+        if folder.is_dir():
+            return str(folder.resolve())
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return str(snapshot_download(name, local_files_only=True))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelNotFound(
+            f"the model {name!r} is no folder, not under `models` in the configuration, and not in the hub's cache of "
+            f"this user; a child has no network, so fetch it first: hf download {name}"
+        ) from error
+
+
 class FileReader:
     """Reads the model files of a run, each one once, and gathers the local models that trusted ones name."""
 
@@ -139,6 +191,7 @@ class FileReader:
             if not folder.is_dir():
                 raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
             self.models[name] = str(folder.absolute())
+        self._configured = frozenset(self.models)
         self._read: dict[Path, tuple[ModelFile, SourceFacts]] = {}
 
     def read(self, path: Path) -> tuple[ModelFile, SourceFacts]:
@@ -150,13 +203,19 @@ class FileReader:
         return self._read[path]
 
     def read_trusted(self, path: Path) -> tuple[ModelFile, SourceFacts]:
-        """As `read`; and where the file's model is a local folder, every model file may load that folder."""
+        """As `read`; and the model that the file names becomes one that every model file may load.
+
+        Raises ModelFileError and ModelNotFound.
+        """
         file, facts = self.read(path)
         name = facts.config.model_id if facts.config else None
-        if name is not None and name not in self.models:
-            folder = next((at / name for at in (path.absolute().parent, Path.cwd()) if (at / name).is_dir()), None)
-            if folder is not None:
-                self.models[name] = str(folder.resolve())
+        if name is not None and name not in self._configured:
+            folder = find_model(name, path.absolute().parent)
+            if self.models.setdefault(name, folder) != folder:
+                raise ModelNotFound(
+                    f"{path}: the model {name!r} is {folder} here and {self.models[name]} for another file of this "
+                    "run; name them by absolute paths, or under `models` in the configuration"
+                )
         return file, facts
 
 
@@ -165,7 +224,7 @@ def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: F
     name = prompt_id(pair)
     if isinstance(pair, Unpaired):
         if pair.task is None:
-            ended = Outcome(name, 1, Status.MISSING_TASK, "the generated file has an entry, the annotation has none")
+            ended = Outcome(name, 1, Status.MISSING_TASK, "the annotation has no entry for this candidate")
         else:
             ended = Outcome(
                 name, 1, Status.MISSING_CANDIDATE, "the annotation has an entry, the generated file has none"
@@ -175,7 +234,7 @@ def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: F
     try:
         reference, reference_facts = reader.read_trusted(pair.task.reference_file)
         baseline, baseline_facts = reader.read_trusted(pair.task.baseline_file)
-    except (ModelFileError, OSError) as error:
+    except (ModelFileError, ModelNotFound, OSError) as error:
         return Planned(pair, sources, Outcome(name, 1, Status.BASELINE_FAILED, str(error)))
     sources = Sources(baseline=baseline_facts, reference=reference_facts)
     try:
@@ -248,10 +307,19 @@ def read_prompts(config: Config, seed: int) -> Prompts:
     return draw_prompts(captions, seed, plan.prompts, plan.batch_size, plan.warmup_batches)
 
 
-def run_info(config: Config, seed: int, command: str, tasks: Mapping[str, str]) -> dict[str, Any]:
-    """What run.json says of a run. The seed is kept so that a continued run asks for the same pictures."""
+def run_info(config: Config, seed: int, command: str, anno: Path, gen: Path) -> dict[str, Any]:
+    """What run.json says of a run. The seed is kept so that a continued run asks for the same pictures.
+
+    The hashes are part of the configuration, so that a run is not continued with other tasks.
+    """
+    tasks = {
+        "anno": str(anno.absolute()),
+        "anno_sha256": hashlib.sha256(anno.read_bytes()).hexdigest(),
+        "gen": str(gen.absolute()),
+        "gen_sha256": hashlib.sha256(gen.read_bytes()).hexdigest(),
+    }
     return {
-        "config": {**config.model_dump(mode="json", exclude={"pool"}), "tasks": dict(tasks)},
+        "config": {**config.model_dump(mode="json", exclude={"pool"}), "tasks": tasks},
         "seed": seed,
         "command": command,
         "started": datetime.now(UTC).isoformat(),

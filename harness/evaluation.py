@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.messages import BatchRow, ImageRow, Machine, Outcome, Side, SideReport, Status
-from actors.model_config import ModelConfig
+from actors.model_config import METHODS, ModelConfig
 from harness import stats
 from harness.judge import Criteria, judged
 from harness.records import PairFacts, PairRecord
@@ -159,7 +159,8 @@ def _file_columns(role: str, path: Path | None, source: SourceFacts, report: Sid
     def first(fact: str) -> Any:
         return next((value for config in configs if (value := getattr(config, fact)) is not None), None)
 
-    methods = {method for config in configs for method in config.methods}
+    # A hostile child says what it likes; only what we know by name is a method.
+    methods = {method for config in configs for method in config.methods if method in METHODS}
     return {
         f"{role}_file": None if path is None else str(path),
         f"{role}_sha256": source.sha256,

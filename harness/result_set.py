@@ -14,15 +14,16 @@ import hashlib
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from actors.messages import BatchRow, ImageRow
 from harness.durable import ASIDE, replace_file, replace_json, sync
@@ -39,6 +40,10 @@ from harness.records import (
 from harness.run_info import LOCK_FILE, ResultSetError, read_run_info, write_run_info
 
 SCHEMAS = {"pairs": PAIRS_SCHEMA, "batches": BATCHES_SCHEMA, "images": IMAGES_SCHEMA}
+
+
+class UnstorableError(ValueError):
+    """A record, or the rows of its pair, with values that its table cannot hold."""
 
 
 class ResultSet:
@@ -68,8 +73,9 @@ class ResultSet:
             raise ResultSetError(f"{folder}: cannot be written: {error.strerror}; give another --out") from None
         try:
             _take(lock, folder)
-            write_run_info(folder, run_info, order)
-            _clear_unfinished(folder)
+            with _writing(folder):
+                write_run_info(folder, run_info, order)
+                _clear_unfinished(folder)
             return cls(folder, order, lock)
         except BaseException:
             os.close(lock)
@@ -79,40 +85,52 @@ class ResultSet:
         """The prompt ids whose records are in."""
         return set(self._finished)
 
+    def reopen(self, prompt_ids: Iterable[str]) -> None:
+        """Let these pairs be appended once more; the new record replaces the old one, which stays until then."""
+        again = self._finished.intersection(prompt_ids)
+        if again:
+            self.finalise()  # a part replaces what is in the tables, and so none of these pairs may be a part
+            self._finished -= again
+
     def append(self, record: PairRecord, batches: Iterable[BatchRow], images: Iterable[ImageRow]) -> None:
         """Add a finished pair; once this returns, it survives a kill.
 
-        Raises ResultSetError where the pair has a record already.
+        Raises ResultSetError where the pair has a record already and where it cannot be written, and UnstorableError.
         """
         if record.prompt_id in self._finished:
             raise ResultSetError(f"{self.folder}: pair {record.prompt_id} has a record already")
-        tables = {
-            "pairs": pairs_table([record]),
-            "batches": batches_table(record.prompt_id, batches),
-            "images": images_table(record.prompt_id, images),
-        }
         name = hashlib.sha256(record.prompt_id.encode("utf-8", "backslashreplace")).hexdigest()
         aside = self._parts / f"{ASIDE}{name}"
-        aside.mkdir(parents=True)
-        for table_name, table in tables.items():
-            pq.write_table(table, aside / f"{table_name}.parquet")
-            sync(aside / f"{table_name}.parquet")
-        sync(aside)
-        aside.rename(self._parts / name)
-        sync(self._parts)
+        with _writing(self.folder):
+            aside.mkdir(parents=True, exist_ok=True)
+            try:
+                tables = {
+                    "pairs": pairs_table([record]),
+                    "batches": batches_table(record.prompt_id, batches),
+                    "images": images_table(record.prompt_id, images),
+                }
+                for table_name, table in tables.items():
+                    pq.write_table(table, aside / f"{table_name}.parquet")
+                    sync(aside / f"{table_name}.parquet")
+            except pa.ArrowException as error:
+                raise UnstorableError(f"the values of pair {record.prompt_id} cannot be stored: {error}") from error
+            sync(aside)
+            aside.rename(self._parts / name)
+            sync(self._parts)
         self._finished.add(record.prompt_id)
 
     def finalise(self) -> None:
         """Merge the parts into the tables and remove them. What is cut off here is done again by the next."""
         tables = {name: _ordered(_table(self.folder, name), self._order) for name in SCHEMAS}
-        for name, table in tables.items():
-            replace_file(self.folder / f"{name}.parquet", partial(pq.write_table, table))
         results = [_result(record) for record in rows_of(tables["pairs"], PairRecord)]
-        replace_json(self.folder / "evaluation_results.json", results)
-        if self._parts.exists():
-            merged = self.folder / f"{ASIDE}parts"
-            self._parts.rename(merged)
-            shutil.rmtree(merged)
+        with _writing(self.folder):
+            for name, table in tables.items():
+                replace_file(self.folder / f"{name}.parquet", partial(pq.write_table, table))
+            replace_json(self.folder / "evaluation_results.json", results)
+            if self._parts.exists():
+                merged = self.folder / f"{ASIDE}parts"
+                self._parts.rename(merged)
+                shutil.rmtree(merged)
 
     def close(self) -> None:
         """Merge, and let go of the folder."""
@@ -152,6 +170,18 @@ def _run_info(folder: Path) -> dict[str, Any]:
     if info is None:
         raise ResultSetError(f"{folder}: the folder is empty; give the --out of a run")
     return info
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Says in one line that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultSetError(
+            f"{folder}: cannot be written: {error.strerror or error}. What is finished is kept; mend that, and the "
+            "same command goes on from there"
+        ) from error
 
 
 def _take(lock: int, folder: Path) -> None:
@@ -196,17 +226,26 @@ def _read(path: Path) -> pa.Table | None:
 def _table(folder: Path, name: str) -> pa.Table:
     """The merged table with the parts that are not in it yet."""
     # The parts first: a run may be merging them, and then what has gone from here is in the table.
-    paths = [path for path in folder.glob(f"parts/*/{name}.parquet") if not path.parent.name.startswith(ASIDE)]
-    parts = [table for table in map(_read, paths) if table is not None]
-    new = pa.concat_tables([SCHEMAS[name].empty_table(), *parts])
+    new, in_parts = _of_parts(folder, name)
     if not (folder / f"{name}.parquet").exists():
         return new
     old = _read(folder / f"{name}.parquet")
     if old is None:
         raise ResultSetError(f"{folder / name}.parquet: cannot be read; give another folder")
-    # A merge that was cut off has put rows there whose parts are still here.
-    merged_before = pc.is_in(old["prompt_id"], value_set=new["prompt_id"].combine_chunks())
-    return pa.concat_tables([old.filter(pc.invert(merged_before)), new])
+    # A part replaces its pair's rows: those of an older record, or those that a merge that was cut off has put there.
+    replaced = pc.is_in(old["prompt_id"], value_set=in_parts)
+    return pa.concat_tables([old.filter(pc.invert(replaced)), new])
+
+
+def _of_parts(folder: Path, name: str) -> tuple[pa.Table, pa.Array]:
+    """The rows of one of the tables in all parts, and the prompt ids of the parts, of which some may have no rows."""
+    tables, prompt_ids = [SCHEMAS[name].empty_table()], []
+    for part in folder.glob("parts/*"):
+        rows, pair = _read(part / f"{name}.parquet"), _read(part / "pairs.parquet")
+        if not part.name.startswith(ASIDE) and rows is not None and pair is not None:
+            tables.append(rows)
+            prompt_ids += pair["prompt_id"].to_pylist()
+    return pa.concat_tables(tables), pa.array(prompt_ids, pa.string())
 
 
 def _ordered(table: pa.Table, order: Sequence[str]) -> pa.Table:

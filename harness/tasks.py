@@ -62,8 +62,8 @@ class Unpaired:
     candidate_file: Path | None
 
 
-def load_pairs(anno: Path, gen: Path, keys: Mapping[str, str] | None = None) -> tuple[list[Pair], list[Unpaired]]:
-    """The pairs in the order of the annotation file, and what has no partner: tasks, then candidates.
+def load_pairs(anno: Path, gen: Path, keys: Mapping[str, str] | None = None) -> list[Pair | Unpaired]:
+    """The tasks in the order of the annotation file, each with its candidate; then the candidates without a task.
 
     keys: our name of a key -> its name in the files, for those that differ, such as {"prompt_id": "id"}.
     Raises TaskError with all problems of both files: which file, entry and key, and how to mend it.
@@ -77,11 +77,15 @@ def load_pairs(anno: Path, gen: Path, keys: Mapping[str, str] | None = None) -> 
         raise TaskError("\n".join(problems[:PROBLEMS_SHOWN] + rest))
     tasks = [_task(entry) for entry in annotated]
     candidates = {entry["prompt_id"]: entry["gen_file"] for entry in generated}
-    pairs = [Pair(task, candidates[task.prompt_id]) for task in tasks if task.prompt_id in candidates]
-    lonely_tasks = [Unpaired(task.prompt_id, task, None) for task in tasks if task.prompt_id not in candidates]
     known = {task.prompt_id for task in tasks}
-    lonely_candidates = [Unpaired(name, None, file) for name, file in candidates.items() if name not in known]
-    return pairs, lonely_tasks + lonely_candidates
+    return [
+        *(_with_candidate(task, candidates.get(task.prompt_id)) for task in tasks),
+        *(Unpaired(name, None, file) for name, file in candidates.items() if name not in known),
+    ]
+
+
+def _with_candidate(task: Task, candidate_file: Path | None) -> Pair | Unpaired:
+    return Unpaired(task.prompt_id, task, None) if candidate_file is None else Pair(task, candidate_file)
 
 
 def _names(known: Mapping[str, Key], keys: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ SANDBOX = SandboxSpec(tiers=("bwrap", "process"), models={}, threads=1, preimpor
 
 @pytest.fixture(scope="module")
 def actor():
-    actor = GpuActor(SANDBOX, CLIP, "cpu 0")
+    actor = GpuActor(SANDBOX, CLIP, "cpu 0", gpu=False)
     yield actor
     actor.close()
 
@@ -81,6 +81,33 @@ def test_a_baselines_failure_is_not_the_candidates(actor):
     assert actor.measure(job(HONEST), more_to_come=False).status is Status.MEASURED
 
 
+def test_a_references_failure_is_not_the_candidates_and_leaves_the_baseline_warm(actor):
+    broken = honest_but(load="raise RuntimeError('no weights')")
+    outcome = actor.measure(job(HONEST, reference_file=broken), more_to_come=False)
+    assert outcome.status is Status.BASELINE_FAILED
+    assert outcome.detail.startswith("of the reference")
+    assert actor.measure(job(HONEST), more_to_come=False).baseline.warm_from_before
+
+
+def test_a_warm_baseline_that_died_while_idle_is_loaded_again(actor):
+    actor.measure(job(HONEST), more_to_come=False)
+    actor._kept[1].child.process.kill()
+    actor._kept[1].child.process.wait()
+    outcome = actor.measure(job(HONEST), more_to_come=False)
+    assert outcome.status is Status.MEASURED
+    assert not outcome.baseline.warm_from_before
+
+
+def test_a_baseline_without_memory_beside_a_candidate_is_nobodys_failure(actor):
+    greedy = honest_but(
+        top="calls = 0",
+        call="global calls\ncalls += 1\nif calls > 1: raise torch.OutOfMemoryError('CUDA out of memory')",
+    )
+    outcome = actor.measure(job(HONEST, baseline=greedy), more_to_come=False)
+    assert outcome.status is Status.OUT_OF_MEMORY
+    assert "baseline" in outcome.detail
+
+
 def test_the_harness_own_failure_is_an_outcome_too(actor, monkeypatch):
     monkeypatch.setattr(actor.scorer, "score", lambda *_: 1 / 0)
     outcome = actor.measure(job(HONEST), more_to_come=False)
@@ -99,7 +126,12 @@ def test_progress_tells_the_pair_while_it_runs_and_idle_after(actor, monkeypatch
 
 def test_an_unknown_clip_model_is_refused_with_the_mend():
     with pytest.raises(ScorerError, match=r"scorer\.model"):
-        Scorer(ScorerSpec("ViT-Z-99"), "cpu")
+        Scorer(ScorerSpec("ViT-Z-99", "openai"), "cpu")
+
+
+def test_a_clip_model_with_random_weights_is_refused():
+    with pytest.raises(ScorerError, match=r"needs scorer\.pretrained"):
+        Scorer(ScorerSpec("ViT-B-32"), "cpu")
 
 
 def test_the_scorer_prefers_the_right_caption_and_sees_truncation(actor):

@@ -134,6 +134,9 @@ def test_pixels_must_fit_their_shape_and_their_prompts(shape, size, status):
         {"device_s": "fast"},
         {"device_s": None},
         {"denoiser_calls": -1},
+        {"denoiser_calls": True},
+        {"shape": [True, 8, 8, 3]},
+        {"shape": list(range(100_000))},
         {"denoiser_calls": 1e400},
         {"denoiser_calls": [1]},
         {"peak_memory_bytes": 2**80},
@@ -154,6 +157,11 @@ def test_a_wrong_configuration_breaks_the_protocol(config):
     with pytest.raises(ChildFailure) as caught:
         ask_config(FakeChild(config=config))
     assert caught.value.status is Status.BAD_ANSWER
+
+
+def test_methods_that_nobody_knows_are_not_taken():
+    config = {**CONFIG, "methods": ["tome", "my own invention", ["deepcache"]]}
+    assert ask_config(FakeChild(config=config)).methods == ("tome",)
 
 
 def test_a_configuration_is_taken_as_it_is_said():

@@ -59,6 +59,8 @@ def test_grey_pictures_are_taken_as_rgb():
         ("a picture", "str"),
         (b"bytes", "bytes"),
         ([], "list"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "shape"),
+        (torch.zeros(0, 3, 8, 8), "shape"),
         ([None, None], "NoneType"),
         ([PIL_IMAGES[0], "text"], "str"),
         (SimpleNamespace(images=None), "NoneType"),

@@ -43,8 +43,7 @@ def test_a_pool_measures_every_job_once_and_replaces_an_actor_that_dies():
     progress, outcomes = [], []
     bad = job("bad", honest_but(call="raise RuntimeError('no luck')"))
     with Pool(spec(), progress.append) as pool:
-        assert len(pool.machines) == 2
-        assert {machine.device_id for machine in pool.machines} == {"cpu"}
+        assert len(pool.slots) == 2
         for outcome in pool.run([job("1"), bad, job("2"), job("3")]):
             if not outcomes:  # a worker dies while jobs are waiting
                 workers = [
@@ -59,14 +58,29 @@ def test_a_pool_measures_every_job_once_and_replaces_an_actor_that_dies():
     statuses = {outcome.pair: outcome.status for outcome in outcomes}
     assert statuses.pop("bad") is Status.CALL_ERROR
     assert set(statuses.values()) == {Status.MEASURED}
+    assert {outcome.machine.device_id for outcome in outcomes} == {"cpu"}
     assert any(actor.pair for seen in progress for actor in seen)
     children = [p for p in psutil.process_iter(["cmdline"]) if "actors.child" in " ".join(p.info["cmdline"] or ())]
     assert not [child for child in children if child.ppid() == os.getpid()]
 
 
 def test_a_pool_that_cannot_start_says_why():
-    with pytest.raises(PoolError, match=r"scorer\.model"), Pool(spec(scorer=ScorerSpec("ViT-Z-99")), print):
+    with pytest.raises(PoolError, match=r"scorer\.model"), Pool(spec(scorer=ScorerSpec("ViT-Z-99", "openai")), print):
         pass
+
+
+def test_an_actor_that_cannot_open_leaves_the_others_to_work(caplog):
+    class Half(Pool):
+        def _start(self, name):
+            if name == "cpu 1":
+                whole, self.spec = self.spec, spec(scorer=ScorerSpec("ViT-Z-99", "openai"))
+                slot, self.spec = super()._start(name), whole
+                return slot
+            return super()._start(name)
+
+    with Half(spec(), lambda progress: None) as pool:
+        assert [outcome.status for outcome in pool.run([job("1"), job("2")])] == [Status.MEASURED] * 2
+    assert "cpu 1 is not used" in caplog.text
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_the_mend():

@@ -75,6 +75,18 @@ BEHAVIOURS = {
         Status.OUT_OF_MEMORY,
         "out of memory",
     ),
+    "answers before it is asked": (
+        honest_but(
+            call="import json, os, struct\n"
+            "head = {'shape': [2, 1, 1, 3], 'device_s': 1e-9, 'denoiser_calls': 1, 'peak_memory_bytes': None}\n"
+            "head = json.dumps(head)\n"
+            "for fd in range(3, 64):\n"
+            "    try: os.write(fd, struct.pack('>IQ', len(head), 6) + head.encode() + bytes(6))\n"
+            "    except OSError: pass"
+        ),
+        Status.BAD_ANSWER,
+        "not asked",
+    ),
     "writes to every descriptor": (
         honest_but(
             call="import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'\\x00' * 5000)\n    except OSError: pass"
@@ -92,6 +104,17 @@ def test_each_bad_behaviour_has_a_status_of_its_own(tier, name):
         attempt(tier, source, SHORT)
     assert caught.value.status is status, caught.value
     assert said in caught.value.detail
+
+
+def test_a_file_is_compiled_as_an_import_would(tier):
+    source = honest_but(load="def f(x: int): pass\nraise ValueError(f.__annotations__)")
+    with pytest.raises(ChildFailure, match="class 'int'"):
+        attempt(tier, source)
+
+
+def test_without_a_generator_the_global_one_is_seeded(tier):
+    source = honest_but() + "\ndef pipe_forward(pipe, prompts):\n    return torch.rand(len(prompts), 3, 4, 4)"
+    assert (attempt(tier, source)[1] == attempt(tier, source)[1]).all()
 
 
 def test_a_traceback_shows_the_candidates_own_line(tier):

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from actors.messages import Batch, Job, Outcome, Status
+from actors.sandbox import model_root
 from harness.captions import Prompts
 from harness.config import Config, ConfigError, load_config
-from harness.driver import FileReader, plan_pair, pool_spec, require_fitting_scorer
+from harness.driver import FileReader, ModelNotFound, find_model, plan_pair, pool_spec, require_fitting_scorer
 from harness.tasks import load_pairs
 
 BATCH = (Batch(("a",), (1,)),)
@@ -39,7 +40,7 @@ def planned(folder, candidate: str | None, reference: str = "", baseline: str = 
     files = {"gt_file": "reference.py", "baseline_file": "baseline.py"}
     (folder / "anno.json").write_text(json.dumps([{**task, **files}]))
     (folder / "gen.json").write_text(json.dumps([{"prompt_id": 7, "gen_file": "candidate.py"}]))
-    pairs, _ = load_pairs(folder / "anno.json", folder / "gen.json")
+    pairs = load_pairs(folder / "anno.json", folder / "gen.json")
     reader = FileReader(config or Config())
     return plan_pair(pairs[0], PROMPTS, config or Config(), reader), reader
 
@@ -89,6 +90,34 @@ def test_a_folder_that_the_reference_names_may_be_loaded_and_one_of_the_candidat
     assert "others" not in reader.models
 
 
+def test_a_model_of_the_hubs_cache_is_found_there(tmp_path, monkeypatch):
+    repository = tmp_path / "cache" / "models--me--sd"
+    snapshot = repository / "snapshots" / "abc123"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model_index.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc123")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert find_model("me/sd", tmp_path) == str(snapshot)
+    assert model_root(str(snapshot)) == str(repository), "a snapshot's files are links into its repository"
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "../outside", ".", "not a name at all"])
+def test_a_model_that_no_child_could_load_is_the_baselines_failure(tmp_path, name):
+    plan, _ = planned(tmp_path, source(), reference=source(model=name), baseline=source(model=name))
+    assert plan.next.status is Status.BASELINE_FAILED
+    assert repr(name) in plan.next.detail
+
+
+def test_one_name_for_two_folders_is_refused(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder / "model").mkdir(parents=True)
+    _, reader = planned(tmp_path / "one", source(model="./model"), source(model="./model"), source(model="./model"))
+    (tmp_path / "two" / "b.py").write_text(source(model="./model"))
+    with pytest.raises(ModelNotFound, match="absolute"):
+        reader.read_trusted(tmp_path / "two" / "b.py")
+
+
 def test_a_configured_model_must_be_a_folder(tmp_path):
     with pytest.raises(ConfigError, match=r"models\.me/sd"):
         FileReader(load_config(None, [f"models={{me/sd: {tmp_path / 'none'}}}"]))
@@ -102,6 +131,7 @@ def test_embedded_models_are_known_by_name():
 
 
 def test_the_embedded_scorer_is_not_used_unasked_on_other_models(tmp_path):
+    (tmp_path / "sd" / "v1").mkdir(parents=True)
     plan, _ = planned(tmp_path, source(model="sd/v1"), reference=source(model="sd/v1"), baseline=source(model="sd/v1"))
     with pytest.raises(ConfigError, match="sd/v1"):
         require_fitting_scorer(Config(), [plan.next])

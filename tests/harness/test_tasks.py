@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.tasks import Difficulty, TaskError, load_pairs
+from harness.tasks import Difficulty, Pair, TaskError, Unpaired, load_pairs
 
 
 class Files:
@@ -67,9 +67,7 @@ def without(entry, key):
 
 
 def test_a_pair_has_the_task_and_the_candidate(files):
-    pairs, unpaired = files.load([task(7, difficulty="hard", level=4)], [candidate(7)])
-    (pair,) = pairs
-    assert unpaired == []
+    (pair,) = files.load([task(7, difficulty="hard", level=4)], [candidate(7)])
     assert pair.task.prompt_id == "7"
     assert pair.task.context == "Make it at least 1.8x faster."
     assert pair.task.difficulty is Difficulty.HARD
@@ -81,68 +79,68 @@ def test_a_pair_has_the_task_and_the_candidate(files):
 
 
 def test_pairs_come_in_the_order_of_the_annotation_file(files):
-    pairs, _ = files.load([task(9), task(2), task("b")], [candidate("b"), candidate(2), candidate(9)])
+    pairs = files.load([task(9), task(2), task("b")], [candidate("b"), candidate(2), candidate(9)])
     assert [pair.task.prompt_id for pair in pairs] == ["9", "2", "b"]
     assert [pair.candidate_file.name for pair in pairs] == ["9.py", "2.py", "b.py"]
 
 
 def test_a_number_and_a_text_are_the_same_id(files):
-    pairs, unpaired = files.load([task(7), task("8")], [candidate("7"), candidate(8)])
+    pairs = files.load([task(7), task("8")], [candidate("7"), candidate(8)])
     assert [pair.task.prompt_id for pair in pairs] == ["7", "8"]
-    assert unpaired == []
+    assert all(isinstance(pair, Pair) for pair in pairs)
 
 
-def test_ids_without_a_partner_are_kept_with_the_side_they_have(files):
-    pairs, unpaired = files.load([task(1), task(2), task(3)], [candidate(4), candidate(2)])
-    assert [pair.task.prompt_id for pair in pairs] == ["2"]
-    assert [(lone.prompt_id, lone.task is None, lone.candidate_file) for lone in unpaired] == [
-        ("1", False, None),
-        ("3", False, None),
-        ("4", True, files.candidates / "4.py"),
+def test_ids_without_a_partner_are_kept_tasks_at_their_place_and_candidates_at_the_end(files):
+    pairs = files.load([task(1), task(2), task(3)], [candidate(4), candidate(2)])
+    assert pairs == [
+        Unpaired("1", pairs[0].task, None),
+        Pair(pairs[1].task, files.candidates / "2.py"),
+        Unpaired("3", pairs[2].task, None),
+        Unpaired("4", None, files.candidates / "4.py"),
     ]
-    assert unpaired[0].task.prompt_id == "1"
+    assert [pair.task.prompt_id for pair in pairs[:3]] == ["1", "2", "3"]
 
 
 def test_a_candidate_file_need_not_exist(files):
-    pairs, _ = files.load(gen=[candidate(7, gen_file="never/written.py")])
+    pairs = files.load(gen=[candidate(7, gen_file="never/written.py")])
     assert not pairs[0].candidate_file.exists()
 
 
 def test_paths_may_be_absolute(files, tmp_path):
     (tmp_path / "elsewhere.py").touch()
     absolute = str(tmp_path / "elsewhere.py")
-    pairs, _ = files.load([task(7, gt_file=absolute)], [candidate(7, gen_file=absolute)])
+    pairs = files.load([task(7, gt_file=absolute)], [candidate(7, gen_file=absolute)])
     assert pairs[0].task.reference_file == pairs[0].candidate_file == tmp_path / "elsewhere.py"
 
 
 def test_paths_are_absolute_even_where_the_json_file_is_named_relatively(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pairs, _ = load_pairs(Path("tasks/anno.json"), Path("candidates/gen.json"))
+    pairs = load_pairs(Path("tasks/anno.json"), Path("candidates/gen.json"))
     assert pairs[0].task.baseline_file == files.tasks / "baseline.py"
     assert pairs[0].candidate_file == files.candidates / "7.py"
 
 
 def test_fields_override_the_text(files):
-    pairs, _ = files.load([task(7, req_speedup=2, req_latency_s=0.5, max_quality_loss=0)])
+    pairs = files.load([task(7, req_speedup=2, req_latency_s=0.5, max_quality_loss=0)])
     requirement = pairs[0].task.requirement
     assert (requirement.speedup, requirement.latency_s, requirement.max_quality_loss) == (2.0, 0.5, 0.0)
 
 
 def test_null_is_as_good_as_no_key_where_it_is_optional(files):
-    pairs, _ = files.load([task(7, req_speedup=None, level=None)])
+    pairs = files.load([task(7, req_speedup=None, level=None)])
     assert (pairs[0].task.requirement.speedup, pairs[0].task.level) == (1.8, None)
 
 
 def test_a_byte_order_mark_does_no_harm(files):
     files.anno.write_text(json.dumps([task(7, prompt_context="加速 2 倍")], ensure_ascii=False), encoding="utf-8-sig")
-    pairs, _ = files.load()
+    pairs = files.load()
     assert pairs[0].task.requirement.speedup == 2.0
 
 
 def test_keys_can_have_other_names(files):
     keys = {"prompt_id": "id", "gt_file": "ground_truth", "gen_file": "code"}
     anno = [without(without(task(7), "prompt_id"), "gt_file") | {"id": 7, "ground_truth": "reference.py"}]
-    pairs, _ = files.load(anno, [{"id": "7", "code": "x.py"}], keys)
+    pairs = files.load(anno, [{"id": "7", "code": "x.py"}], keys)
     assert pairs[0].task.reference_file.name == "reference.py"
     assert pairs[0].candidate_file.name == "x.py"
 
@@ -168,7 +166,7 @@ def test_a_wrong_mapping_of_keys_is_said(files, keys, said):
 
 def test_one_name_may_stand_for_keys_of_different_files(files):
     anno = [without(task(7), "gt_file") | {"file": "reference.py"}]
-    pairs, _ = files.load(anno, [{"prompt_id": 7, "file": "x.py"}], {"gt_file": "file", "gen_file": "file"})
+    pairs = files.load(anno, [{"prompt_id": 7, "file": "x.py"}], {"gt_file": "file", "gen_file": "file"})
     assert pairs[0].candidate_file.name == "x.py"
 
 
