@@ -195,7 +195,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _resolve_paths(settings: dict[str, Any], folder: Path) -> None:
-    """Makes relative paths count from `folder` and expands `~`; what may be a name, too, is one unless a file has it."""
+    """Makes paths count from `folder`, with `~` expanded; what may be a name, too, stays one unless a file has it."""
     models, sandbox, captions, scorer = (settings.get(key) for key in ("models", "sandbox", "captions", "scorer"))
     if isinstance(models, dict):
         settings["models"] = {name: _path(value, folder) for name, value in models.items()}

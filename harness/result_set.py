@@ -72,8 +72,8 @@ class ResultSet:
         except OSError as error:
             raise ResultSetError(f"{folder}: cannot be written: {error.strerror}; give another --out") from None
         try:
-            _take(lock, folder)
             with _writing(folder):
+                _take(lock, folder)
                 write_run_info(folder, run_info, order)
                 _clear_unfinished(folder)
             return cls(folder, order, lock)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -95,6 +96,19 @@ def test_a_submitted_run_leaves_its_result_set(cluster, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     statuses = {record.prompt_id: str(record.status) for record in ResultSet.load(tmp_path / "out")}
     assert statuses == {"1": "measured", "2": "config_mismatch"}
+
+
+@pytest.mark.parametrize(
+    ("given", "configs"),
+    [
+        (["--config", "my.yaml"], ["--config my.yaml"]),
+        (["--config=my.yaml"], ["--config=my.yaml"]),
+        ([], ["--config configs/cluster.yaml"]),
+    ],
+)
+def test_the_script_adds_a_configuration_where_none_is_given(given, configs):
+    done = submit("--out=/shared/x", *given, RAY="echo")
+    assert re.findall(r"--config\S* ?\S+", done.stdout) == configs
 
 
 def test_a_folder_that_would_be_thrown_away_is_refused():

@@ -1,10 +1,12 @@
 """The configuration: what the files in configs/ say is valid, and what is not is said in one line."""
 
+import math
 from pathlib import Path
 
 import pytest
 
-from harness.config import Config, ConfigError, load_config
+from harness import evaluate
+from harness.config import Config, ConfigError, load_config, require_limits
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -44,6 +46,73 @@ def test_paths_in_a_file_count_from_its_folder(tmp_path):
     assert config.captions.source == str(tmp_path / "captions.txt")
 
 
+def test_what_may_be_a_name_is_a_path_where_there_is_a_file(tmp_path):
+    path = written(tmp_path, "captions: {source: openai}\nscorer: {model: ViT-L-14, pretrained: openai}\n")
+    assert (load_config(path).captions.source, load_config(path).scorer.pretrained) == ("openai", "openai")
+    (tmp_path / "openai").touch()
+    assert load_config(path).scorer.pretrained == str(tmp_path / "openai")
+    assert load_config(path).scorer.model == "ViT-L-14"
+
+
+def test_a_local_scorer_counts_from_the_files_folder(tmp_path):
+    assert (
+        load_config(written(tmp_path, "scorer: {model: local-dir:clip}")).scorer.model == f"local-dir:{tmp_path}/clip"
+    )
+
+
+def test_a_tilde_is_the_users_folder_in_the_file_and_in_overrides(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = written(tmp_path, "models: {sd: ~/sd}\nsandbox: {visible: [~/data]}\nscorer: {model: local-dir:~/clip}\n")
+    config = load_config(path, ["models.xl=~/xl", "captions.source=~/c.txt", "scorer.pretrained=~/clip.pt"])
+    home = tmp_path / "home"
+    assert config.models == {"sd": home / "sd", "xl": home / "xl"}
+    assert config.sandbox.visible == (home / "data",)
+    assert config.scorer.model == f"local-dir:{home}/clip"
+    assert (config.captions.source, config.scorer.pretrained) == (f"{home}/c.txt", f"{home}/clip.pt")
+
+
+def test_paths_of_overrides_count_from_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    config = load_config(written(tmp_path, "models: {a: x}"), ["models.b=x"])
+    assert config.models == {"a": tmp_path / "x", "b": tmp_path / "here" / "x"}
+
+
+def test_the_keys_of_free_dictionaries_may_have_dots():
+    overrides = [
+        "models.stabilityai/stable-diffusion-xl-base-1.0=/x",
+        "sandbox.environment.a.b=c",
+        "task_keys.gen_file=f.g",
+    ]
+    config = load_config(None, overrides)
+    assert config.models == {"stabilityai/stable-diffusion-xl-base-1.0": Path("/x")}
+    assert config.sandbox.environment == {"a.b": "c"}
+    assert config.task_keys == {"gen_file": "f.g"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"max_quality_loss": 5}, "0.05 is 5%"),
+        ({"max_quality_loss": -0.1}, "0.05 is 5%"),
+        ({"max_quality_loss": math.nan}, "max_quality_loss is nan"),
+        ({"req_speedup": 0}, "req_speedup is 0"),
+        ({"req_speedup": math.inf}, "req_speedup is inf"),
+        ({"req_latency_s": -1}, "req_latency_s is -1"),
+        ({"req_latency_s": math.nan}, "req_latency_s is nan"),
+    ],
+)
+def test_limits_that_nothing_can_be_judged_by_are_refused(limits, said):
+    with pytest.raises(ConfigError, match=said):
+        require_limits(**limits)
+    with pytest.raises(ConfigError, match=said):
+        evaluate("baseline.py", "candidate.py", **limits)
+
+
+def test_sound_limits_are_taken():
+    require_limits(req_speedup=1.5, req_latency_s=0.2, max_quality_loss=0)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -57,8 +126,20 @@ def test_paths_in_a_file_count_from_its_folder(tmp_path):
         ("limits: {call_s: -1}", "call_s must be positive"),
         ("sandbox: {tiers: []}", "sandbox.tiers"),
         ("sandbox: {tiers: [gvisor]}", "sandbox.tiers"),
+        ("limits: {call_s: .inf}", "call_s must be positive and finite"),
+        ("limits: {call_s: .nan}", "call_s must be positive and finite"),
+        ("limits: {clock_slack: .inf}", "clock_slack must be positive and finite"),
+        ("limits: {load_s: 3e6}", "load_s must be below 2,000,000 s"),
         ("models: {../up: x}", "'../up' is no name"),
+        ("models: {..: x}", "'..' is no name"),
+        ("models: {.: x}", "'.' is no name"),
+        ("models: {'': x}", "'' is no name"),
         ("models: {/abs: x}", "'/abs' is no name"),
+        ("models: {sd: x, sd/v1: y}", "'sd' is a parent of 'sd/v1'"),
+        ("models: {diffharness: x}", "'diffharness' is a parent of 'diffharness/tiny-shapes'"),
+        ("call: {since: 2025-01-02}", "call: Value error, must be what JSON can hold"),
+        ("call: {scale: .inf}", "call: Value error, must be what JSON can hold"),
+        ("call: {since: 2025-13-32}", "no YAML"),
         ("- a\n- b", "is a list"),
         ("a: b: c", "no YAML"),
         ("\x00", "no YAML"),

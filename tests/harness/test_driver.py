@@ -1,15 +1,20 @@
 """Plans: what the sources decide, what a job carries, and what is refused before anything is measured."""
 
+import dataclasses
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from actors.messages import Batch, Job, Outcome, Status
 from actors.sandbox import model_root
+from harness import driver, run
 from harness.captions import Prompts
 from harness.config import Config, ConfigError, load_config
-from harness.driver import FileReader, ModelNotFound, find_model, plan_pair, pool_spec, require_fitting_scorer
+from harness.driver import FileReader, ModelNotFound, Planned, find_model, plan_pair, pool_spec, require_fitting_scorer
+from harness.run_info import ResultSetError
 from harness.tasks import load_pairs
+from tests.harness.record_samples import batches
 
 BATCH = (Batch(("a",), (1,)),)
 PROMPTS = Prompts(warmup=BATCH, timed=BATCH)
@@ -138,3 +143,73 @@ def test_the_embedded_scorer_is_not_used_unasked_on_other_models(tmp_path):
     require_fitting_scorer(load_config(None, ["scorer.model=diffharness/tiny-shapes-clip"]), [plan.next])
     plan, _ = planned(tmp_path, source())
     require_fitting_scorer(Config(), [plan.next])
+
+
+# Whole runs, of candidates whose sources decide: nothing is loaded, and Ray is not started.
+
+
+def run_again(folder):
+    """Runs the pair that `planned` wrote, and returns its record."""
+    (record,) = run(folder / "anno.json", folder / "gen.json", folder / "out", Config())
+    return record
+
+
+def end_in(patch, plan, **fields):
+    """Let every pair end in the outcome of `plan` with other values."""
+    patch.setattr(
+        driver, "plan_pair", lambda pair, *_: Planned(pair, plan.sources, dataclasses.replace(plan.next, **fields))
+    )
+
+
+def test_a_run_needs_no_more_than_the_files_and_a_configuration(tmp_path):
+    planned(tmp_path, source(steps=10))
+    assert run_again(tmp_path).status is Status.CONFIG_MISMATCH
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["command"] == "harness.run"
+
+
+@pytest.mark.parametrize("name", ["anno", "gen"])
+def test_a_run_does_not_go_on_with_changed_tasks(tmp_path, name):
+    planned(tmp_path, source(steps=10))
+    run_again(tmp_path)
+    with (tmp_path / f"{name}.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ResultSetError, match=f"tasks.{name}_sha256"):
+        run_again(tmp_path)
+
+
+def test_a_pair_whose_files_have_changed_is_measured_again_and_no_other(tmp_path):
+    planned(tmp_path, None)
+    assert run_again(tmp_path).status is Status.BAD_SOURCE
+    (tmp_path / "candidate.py").write_text(source(steps=10))
+    kept = run_again(tmp_path)
+    assert (kept.status, kept.candidate_num_inference_steps) == (Status.CONFIG_MISMATCH, 10)
+    assert run_again(tmp_path) == kept
+    (tmp_path / "reference.py").write_text(source(steps=5))
+    assert run_again(tmp_path).reference_num_inference_steps == 5
+    (tmp_path / "candidate.py").unlink()
+    assert run_again(tmp_path).status is Status.BAD_SOURCE
+
+
+def test_a_record_stays_while_nothing_can_be_measured(tmp_path):
+    planned(tmp_path, source(steps=10))
+    kept = run_again(tmp_path)
+    (tmp_path / "reference.py").write_text("def")
+    assert run_again(tmp_path) == kept
+
+
+def test_what_the_harness_failed_at_is_measured_again(tmp_path, monkeypatch):
+    plan, _ = planned(tmp_path, source(steps=10))
+    with monkeypatch.context() as patch:
+        end_in(patch, plan, status=Status.INFRASTRUCTURE)
+        assert run_again(tmp_path).status is Status.INFRASTRUCTURE
+    assert run_again(tmp_path).status is Status.CONFIG_MISMATCH
+
+
+def test_values_that_no_table_holds_are_an_infrastructure_record(tmp_path, monkeypatch):
+    plan, _ = planned(tmp_path, source(steps=10))
+    row = dataclasses.replace(batches(1)[0], images=True)
+    end_in(monkeypatch, plan, status=Status.TIMEOUT, batches=(row,))
+    kept = run_again(tmp_path)
+    assert kept.status is Status.INFRASTRUCTURE
+    assert "cannot be stored" in kept.detail
+    assert pq.read_table(tmp_path / "out" / "batches.parquet").num_rows == 0

@@ -1,10 +1,13 @@
+import dataclasses
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +32,7 @@ from harness.records import (
     rows_of,
 )
 from harness.requirement import Requirement
-from harness.result_set import ResultSet
+from harness.result_set import ResultSet, UnstorableError
 from harness.run_info import ResultSetError
 from harness.tasks import Difficulty, Pair, Task, Unpaired
 from tests.harness.record_samples import FIGURES, STRICT, batches, facts, images, record, unmeasured
@@ -219,6 +222,66 @@ def test_a_folder_that_cannot_be_is_named(tmp_path):
         ResultSet.load(tmp_path / "empty")
 
 
+def test_a_record_is_replaced_with_all_its_rows(tmp_path):
+    write_run(tmp_path)
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        results.reopen(["a", "b", "never there"])
+        assert results.finished() == {"c"}
+        results.append(judged(unmeasured(Status.TIMEOUT, prompt_id="a"), STRICT), batches(1), [])
+        assert [kept.status for kept in ResultSet.load(tmp_path)] == ["measured", "timeout", "measured"]
+    assert column(tmp_path, "pairs", "prompt_id") == ["c", "a", "b"]
+    assert column(tmp_path, "batches", "prompt_id") == ["c"] * 4 + ["a"] * 2 + ["b"] * 4
+    assert column(tmp_path, "images", "prompt_id") == ["c"] * 8 + ["b"] * 8
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        assert results.finished() == {"a", "b", "c"}, "a pair whose new record never came keeps the old one"
+
+
+def test_a_record_of_a_killed_run_is_replaced_too(tmp_path):
+    killed = ResultSet.open(tmp_path, INFO, ORDER)
+    killed.append(record(prompt_id="a"), batches(), images())
+    os.close(killed._lock)
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        results.reopen(["a"])
+        results.append(record(prompt_id="a", log="new"), [], [])
+    assert column(tmp_path, "pairs", "log") == ["new"]
+    assert column(tmp_path, "images", "prompt_id") == []
+
+
+@contextmanager
+def full_disk():
+    """While it is entered, no file grows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_what_is_finished(tmp_path):
+    said = rf"^{tmp_path}: cannot be written: .*File too large.* What is finished is kept"
+    with pytest.raises(ResultSetError, match=said), ResultSet.open(tmp_path, INFO, ORDER) as results:
+        results.append(record(prompt_id="a"), batches(), images())
+        with full_disk():
+            with pytest.raises(ResultSetError, match=said):
+                results.append(record(prompt_id="b"), batches(), images())
+            results.finalise()
+    with pytest.raises(ResultSetError, match=said), full_disk():
+        ResultSet.open(tmp_path, INFO, ORDER)
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        assert results.finished() == {"a"}
+
+
+@pytest.mark.parametrize("wrong", [{"images": True}, {"images": 10**400}, {"wall_s": 10**400}, {"turn": "first"}])
+def test_values_that_no_table_holds_are_said_and_leave_nothing_behind(tmp_path, wrong):
+    rows = [dataclasses.replace(batches(1)[0], **wrong)]
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        with pytest.raises(UnstorableError, match="the values of pair a cannot be stored"):
+            results.append(record(prompt_id="a"), rows, images())
+        results.append(record(prompt_id="a"), [], [])
+    assert column(tmp_path, "images", "prompt_id") == []
+
+
 # Kills
 
 
@@ -275,6 +338,31 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_finished(tmp_path, monkeypa
         "pairs.parquet",
         "run.json",
     ]
+
+
+@pytest.mark.parametrize("count", range(16))
+def test_a_kill_while_a_record_is_replaced_leaves_the_old_one_or_the_new(tmp_path, monkeypatch, count):
+    write_run(tmp_path, ids=["a", "b"])
+    replaced = False
+    with monkeypatch.context() as patch:
+        cut_after(patch, count)
+        results = None
+        try:
+            results = ResultSet.open(tmp_path, INFO, ORDER)
+            results.reopen(["a"])
+            results.append(record(prompt_id="a", log="new"), batches(1), [])
+            replaced = True
+            results.finalise()
+        except Cut:
+            pass
+        if results is not None:
+            os.close(results._lock)
+    write_run(tmp_path, ids=())
+    log, _ = column(tmp_path, "pairs", "log")
+    assert log == "new" if replaced else log in ("", "new")
+    rows = (["a"] * 2, []) if log == "new" else (["a"] * 4, ["a"] * 8)
+    assert column(tmp_path, "batches", "prompt_id") == [*rows[0], *["b"] * 4]
+    assert column(tmp_path, "images", "prompt_id") == [*rows[1], *["b"] * 8]
 
 
 def test_a_part_that_cannot_be_read_is_no_finished_pair(tmp_path):
@@ -375,6 +463,11 @@ def test_a_sides_configuration_is_the_live_one_and_the_source_where_that_is_sile
     assert kept.candidate_methods == ("deepcache", "tome")
     assert (kept.reference_file, kept.reference_sha256) == ("/tasks/reference.py", "r" * 64)
     assert kept.reference_scheduler_class is None
+
+
+def test_a_method_that_a_child_made_up_is_none():
+    liar = dataclasses.replace(LIVE, methods=("deepcache", "\x1b[31mten times faster", "x" * 10_000))
+    assert made(candidate=SideReport(liar, 3.5, (7.0, 2.5))).candidate_methods == ("deepcache", "tome")
 
 
 def test_a_broken_off_pair_has_no_figures_but_says_how_far_it_came():

@@ -1,0 +1,43 @@
+"""What doctor says of GPUs that the driver knows, by what torch says of them."""
+
+import pytest
+
+from harness import doctor
+
+
+def gpus(monkeypatch, folder, torch: str) -> doctor.Finding:
+    """The finding on two GPUs where `import torch` runs this source."""
+    (folder / "torch.py").write_text(torch)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setattr(doctor, "gpu_names", lambda: ["NVIDIA H100", "NVIDIA H100"])
+    return next(finding for finding in doctor.examine() if finding.subject == "GPUs")
+
+
+def torch_that(available: bool, cuda: str | None) -> str:
+    return f"class cuda:\n    is_available = lambda: {available}\nclass version:\n    cuda = {cuda!r}\n"
+
+
+def test_gpus_that_torch_can_use_are_fine(monkeypatch, tmp_path):
+    finding = gpus(monkeypatch, tmp_path, torch_that(True, "12.8"))
+    assert (finding.works, finding.text) == (True, "2 x NVIDIA H100")
+
+
+@pytest.mark.parametrize(
+    ("torch", "said"),
+    [
+        (torch_that(False, None), "a build without CUDA"),
+        (torch_that(False, "12.8"), "built for CUDA 12.8; update NVIDIA's driver"),
+        ("raise ImportError('libcudart.so.12')", "ImportError: libcudart.so.12"),
+    ],
+)
+def test_gpus_that_torch_cannot_use_fail_with_the_mend(monkeypatch, tmp_path, torch, said):
+    finding = gpus(monkeypatch, tmp_path, torch)
+    assert finding.needed
+    assert not finding.works
+    assert said in finding.text
+
+
+def test_absent_methods_come_with_a_command_that_works_from_a_clone(monkeypatch):
+    monkeypatch.setattr(doctor, "installed_versions", lambda: {"python": "3.11.9"})
+    said = next(finding.text for finding in doctor.examine() if finding.subject == "methods")
+    assert said.endswith("pip install -e '.[methods]'")
