@@ -37,6 +37,8 @@ def read_captions(source: str, column: str, split: str) -> list[list[str]]:
 
     datasets.disable_progress_bars()
     path = EMBEDDED_CAPTIONS.get(source, Path(source))
+    if path.suffix.lower() in BUILDERS and not path.is_file():
+        raise CaptionsError(f"captions.source {source!r}: there is no such file")  # before the hub is asked for minutes
     builder = None
     try:
         if path.is_file():

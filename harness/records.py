@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import TypeVar, get_args, get_type_hints
 
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from actors.messages import BatchRow, ImageRow, Status
 

@@ -16,7 +16,13 @@ from harness.result_set import ResultSet
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "examples" / "models"
-SMALL = ["evaluation.prompts=4", "evaluation.batch_size=1", "pool.address=local", "sandbox.tiers=[bwrap,process]"]
+SMALL = [
+    "evaluation.prompts=4",
+    "evaluation.batch_size=1",
+    "call.guidance_scale=5.0",
+    "pool.address=local",
+    "sandbox.tiers=[bwrap,process]",
+]
 
 
 def command(*arguments: object, **options) -> subprocess.CompletedProcess:
@@ -95,12 +101,12 @@ def test_a_run_leaves_the_files_that_it_promises(finished):
 
 def test_the_same_command_again_measures_nothing_and_prints_the_same(finished):
     out, tasks, _ = finished
-    before = (out / "pairs.parquet").read_bytes()
+    before = pq.read_table(out / "pairs.parquet")
     start = time.monotonic()
     again = command("run", *tasks, *settings())
     assert again.returncode == 0
     assert time.monotonic() - start < 60
-    assert (out / "pairs.parquet").read_bytes() == before
+    assert pq.read_table(out / "pairs.parquet") == before
     assert "PASS" in again.stdout
 
 
