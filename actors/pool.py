@@ -44,10 +44,11 @@ class Worker:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def open(self, spec: PoolSpec, gpu: bool) -> None:
-        """Makes the actor ready. Raises what `GpuActor` raises."""
+    def open(self, spec: PoolSpec, gpu: bool, place: int) -> None:
+        """Makes the actor ready, the `place`-th of its pool. Raises what `GpuActor` raises."""
         if not gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves every GPU visible to an actor that asked for none
+            stay_on_cpus(place, spec.sandbox.threads or 1)
         from actors.gpu_actor import GpuActor
 
         self.actor = GpuActor(spec.sandbox, spec.scorer, self.name, gpu)
@@ -74,6 +75,7 @@ class Slot:
     """One actor as the driver sees it: it opens, and then has a job or none."""
 
     name: str
+    place: int
     handle: Any
     opening: Any
     ready: bool = False
@@ -96,7 +98,7 @@ class Pool:
                 self._ours = True
                 connect(self.spec.address)
             self._resources, count = self._plan()
-            self.slots = [self._start(f"{self._kind} {number}") for number in range(count)]
+            self.slots = [self._start(place) for place in range(count)]
             self.on_progress([Progress(slot.name, None, "starting") for slot in self.slots])
             ray.wait([slot.opening for slot in self.slots], num_returns=count, timeout=START_S)
             for slot in list(self.slots):
@@ -144,10 +146,6 @@ class Pool:
                 else:
                     yield outcome
 
-    @property
-    def _kind(self) -> str:
-        return "gpu" if self._resources["num_gpus"] else "cpu"
-
     def _plan(self) -> tuple[dict[str, float], int]:
         """The resources of one actor, and how many actors."""
         gpus = int(ray.cluster_resources().get("GPU", 0))
@@ -163,11 +161,12 @@ class Pool:
         self.spec = replace(self.spec, sandbox=replace(self.spec.sandbox, threads=threads))
         return {"num_gpus": 0, "num_cpus": threads}, count
 
-    def _start(self, name: str) -> Slot:
+    def _start(self, place: int) -> Slot:
+        gpu = bool(self._resources["num_gpus"])
+        name = f"{'gpu' if gpu else 'cpu'} {place}"
         handle = RemoteWorker.options(**self._resources).remote(name)
-        return Slot(
-            name, handle, handle.open.remote(self.spec, self._kind == "gpu"), deadline=time.monotonic() + START_S
-        )
+        opening = handle.open.remote(self.spec, gpu, place)
+        return Slot(name, place, handle, opening, deadline=time.monotonic() + START_S)
 
     def _opened(self, slot: Slot) -> None:
         """Makes a slot ready, or drops it and goes on with the rest. Raises PoolError when none is left."""
@@ -204,7 +203,7 @@ class Pool:
             return outcome
         except RayError as error:
             ray.kill(slot.handle)
-            fresh = self._start(slot.name)
+            fresh = self._start(slot.place)
             slot.handle, slot.opening, slot.deadline = fresh.handle, fresh.opening, fresh.deadline
             slot.ready, slot.baseline = False, ""
             if job.attempt < ATTEMPTS:
@@ -222,6 +221,17 @@ class Pool:
             except RayError:
                 seen.append(Progress(slot.name, None, "lost"))
         return seen
+
+
+def stay_on_cpus(place: int, threads: int) -> None:
+    """Keeps this thread, and every child that it starts, on `threads` CPUs of its own.
+
+    The scheduler would let each child settle on a CPU of its choice. CPUs differ, by their neighbours on the machine if
+    by nothing else, and that would pass for a difference between the two sides of a pair.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    start = place * threads % len(cpus)
+    os.sched_setaffinity(0, (cpus * 2)[start : start + threads])
 
 
 def next_job(waiting: Sequence[Job], warm_baseline: str) -> int:

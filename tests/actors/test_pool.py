@@ -71,16 +71,27 @@ def test_a_pool_that_cannot_start_says_why():
 
 def test_an_actor_that_cannot_open_leaves_the_others_to_work(caplog):
     class Half(Pool):
-        def _start(self, name):
-            if name == "cpu 1":
+        def _start(self, place):
+            if place == 1:
                 whole, self.spec = self.spec, spec(scorer=ScorerSpec("ViT-Z-99", "openai"))
-                slot, self.spec = super()._start(name), whole
+                slot, self.spec = super()._start(place), whole
                 return slot
-            return super()._start(name)
+            return super()._start(place)
 
     with Half(spec(), lambda progress: None) as pool:
         assert [outcome.status for outcome in pool.run([job("1"), job("2")])] == [Status.MEASURED] * 2
     assert "cpu 1 is not used" in caplog.text
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+def test_both_sides_of_a_pair_run_on_the_same_cpus_and_each_actor_on_its_own():
+    where = "import os\nraise RuntimeError(f'on {sorted(os.sched_getaffinity(0))}')"
+    with Pool(spec(), lambda progress: None) as pool:
+        sides = [job("1", honest_but(call=where)), job("2", honest_but(load=where), baseline=honest_but(call="pass"))]
+        details = {outcome.pair: outcome.detail.split("on ")[-1] for outcome in pool.run(sides)}
+    available = sorted(os.sched_getaffinity(0))
+    half = len(available) // 2
+    assert set(details.values()) == {str(available[:half]), str(available[half : 2 * half])}
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_the_mend():
