@@ -58,6 +58,16 @@ def test_a_live_pipeline_that_is_not_the_references_is_not_timed(actor):
     assert outcome.batches == ()
 
 
+def test_steps_that_show_only_in_a_call_are_compared_after_the_warm_up(actor):
+    hidden = honest_but(call="self.scheduler = type('Scheduler', (), {'num_inference_steps': 7})()")
+    stated = ModelConfig("GreyPipeline", "tests/grey", None, 20)
+    outcome = actor.measure(job(hidden, reference=stated), more_to_come=False)
+    assert outcome.status is Status.CONFIG_MISMATCH
+    assert outcome.detail == "num_inference_steps: reference 20, candidate 7"
+    assert outcome.candidate.warmup_s, "known only after a call"
+    assert outcome.batches == ()
+
+
 def test_what_a_references_source_leaves_open_is_taken_from_its_live_pipeline(actor):
     renamed = HONEST.replace("GreyPipeline", "DarkPipeline")
     outcome = actor.measure(job(HONEST, reference_file=renamed), more_to_come=False)
