@@ -1,4 +1,4 @@
-"""DeepCache with one full step in twelve: very fast, and the pictures no longer show what was asked for."""
+"""DeepCache with one full step, the first: very fast, and the pictures no longer show what was asked for."""
 
 import torch
 from DeepCache import DeepCacheSDHelper
@@ -10,7 +10,7 @@ def load_pipe():
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.to("cuda" if torch.cuda.is_available() else "cpu")
     helper = DeepCacheSDHelper(pipe=pipe)
-    helper.set_params(cache_interval=12, cache_branch_id=0)
+    helper.set_params(cache_interval=24, cache_branch_id=0)
     helper.enable()
     return pipe
 
