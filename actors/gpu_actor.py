@@ -123,7 +123,7 @@ class GpuActor:
             self._spare = None
 
     def _measure(self, job: Job, more_to_come: bool, found: Findings) -> None:
-        """The way of one pair. Raises SideFailure and ConfigMismatch."""
+        """The way of one pair. Raises SideFailure, ReferenceFailure and ConfigMismatch."""
         self._now(job, "baseline: load and warm-up")
         with failures_of(Side.BASELINE):
             found.baseline, found.baseline_kept = self._warm_baseline(job)
