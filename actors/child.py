@@ -9,6 +9,7 @@ code under test; the supervisor checks what it can.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import inspect
@@ -26,7 +27,10 @@ from types import ModuleType
 from typing import Any
 
 from actors.model_config import denoiser, live_config
+from actors.profiling import profile_call
 from actors.protocol import Channel, ChannelClosed
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class NoPipeline(Exception):
@@ -198,8 +202,17 @@ class Requests:
             "device_s": seconds,
             "denoiser_calls": self.model.denoiser_calls or None,
             "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+            # How often the allocator found no memory and had to give back its cache first, since the start.
+            "alloc_retries": torch.cuda.memory_stats().get("num_alloc_retries", 0) if torch.cuda.is_available() else 0,
         }
         return answer, pixels.data.cast("B")
+
+    def profile(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
+        """Makes the images of one batch under the profiler, and keeps none of them."""
+        model = self.model
+        assert model is not None, "profile before load"
+        found = profile_call(lambda: model.generate(header["prompts"], header["seeds"]))
+        return {"profile": found and asdict(found)}, b""
 
 
 def describe(error: Exception) -> dict[str, Any]:
@@ -218,8 +231,9 @@ def describe(error: Exception) -> dict[str, Any]:
     }
 
 
-def reset_signals() -> None:
-    """Unblocks what a Ray worker blocks."""
+def prepare_process() -> None:
+    """Unblocks the signals that a Ray worker blocks, and ends this process with its supervisor, even a stopped one."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's affair
 
@@ -235,7 +249,7 @@ def end_with(supervisor_fd: int) -> None:
 def main() -> None:
     """Imports, says so, and serves."""
     requests_fd, answers_fd = int(sys.argv[1]), int(sys.argv[2])
-    reset_signals()
+    prepare_process()
     threading.Thread(target=end_with, args=(requests_fd,), daemon=True).start()
     start = time.perf_counter()
     for name in sys.argv[3:]:

@@ -6,21 +6,29 @@ exception that the driver sees is always the infrastructure's.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import psutil
 import torch
 
-from actors.machine import find_device, installed_versions
-from actors.measure import LoadedSide, Measurement, SideFailure
+from actors.machine import find_device, gpu_place, installed_versions
+from actors.measure import Crowded, LoadedSide, Measurement, SideFailure, failures_of
 from actors.messages import Job, Limits, Machine, ModelFile, Outcome, Progress, SandboxSpec, ScorerSpec, Side, Status
 from actors.model_config import COMPARED, ModelConfig, differences
+from actors.pace import HostPace, stay_on_cpus
 from actors.sandbox import Child, ChildFailure, choose_tier
 from actors.scoring import Scorer
+from actors.telemetry import GpuMeter
+
+# Children that import ahead of need, each on a CPU that nothing else wants; none where there are only a few.
+CPUS_A_SPARE = 4
+MOST_SPARES = 4
 
 
 class ReferenceFailure(Exception):
@@ -53,6 +61,9 @@ class GpuActor:
         self.sandbox = sandbox
         self.tier = choose_tier(sandbox.tiers)
         self.device = find_device(gpu)
+        if self.device.uuid is not None:
+            number, count = gpu_place(self.device.uuid)
+            stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // count))
         self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
         self.machine = Machine(
             host=socket.gethostname(),
@@ -63,7 +74,12 @@ class GpuActor:
             versions=installed_versions(),
         )
         self._progress = Progress(name, None, "idle")
-        self._spare: Child | None = None
+        self._pace = HostPace()
+        self._meter = GpuMeter(self.device.uuid, self._our_processes)
+        self._room = min(MOST_SPARES, len(os.sched_getaffinity(0)) // CPUS_A_SPARE)
+        self._spares: list[Child] = []
+        self._needed = 0  # children that this pair and the waiting ones are still to take
+        self._idle_since = time.perf_counter()
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
         self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
 
@@ -71,9 +87,13 @@ class GpuActor:
         """What it is doing now. Runs beside `measure`, in a thread of its own."""
         return self._progress
 
-    def measure(self, job: Job, more_to_come: bool) -> Outcome:
-        """Measures one pair; never raises for what a pair does. With more to come it readies the next child early."""
+    def measure(self, job: Job, more_to_come: int) -> Outcome:
+        """Measures one pair; never raises for what a pair does.
+
+        more_to_come: jobs that are waiting, for which children are made ready meanwhile.
+        """
         start = time.perf_counter()
+        idle_s = start - self._idle_since
         found = Findings()
         status, detail, log = Status.MEASURED, "", ""
         try:
@@ -83,16 +103,13 @@ class GpuActor:
             status, detail, log = failure.status, failure.detail, failure.log
             if failed.side is Side.BASELINE:
                 self._drop_baseline()
-                # Beside a candidate that takes all of the memory, a sound baseline finds none.
-                crowded = found.measurement is not None and failure.status is Status.OUT_OF_MEMORY
-                status = Status.OUT_OF_MEMORY if crowded else Status.BASELINE_FAILED
-                detail = f"of the baseline: {failure.status}: {failure.detail}"
+                status, detail = Status.BASELINE_FAILED, f"of the baseline: {failure.status}: {failure.detail}"
         except ReferenceFailure as failed:
             status, detail, log = Status.BASELINE_FAILED, f"of the reference: {failed}", failed.failure.log
         except ConfigMismatch as mismatch:
             status, detail = Status.CONFIG_MISMATCH, str(mismatch)
         except torch.OutOfMemoryError as error:
-            status, detail = Status.OUT_OF_MEMORY, f"scoring, with both pipelines loaded: {error}"
+            status, detail = Status.OUT_OF_MEMORY, f"scoring, beside a loaded pipeline: {error}"
         except Exception:
             status, detail, log = Status.INFRASTRUCTURE, "the harness itself failed", traceback.format_exc()
             self._drop_baseline()
@@ -100,6 +117,7 @@ class GpuActor:
             if found.candidate is not None:
                 found.candidate.child.end()
         self._now(None, "idle")
+        self._idle_since = time.perf_counter()
         measurement = found.measurement
         return Outcome(
             pair=job.pair,
@@ -111,45 +129,95 @@ class GpuActor:
             candidate=found.candidate.report() if found.candidate else None,
             batches=tuple(measurement.batches) if measurement else (),
             images=tuple(measurement.images) if measurement else (),
+            layout=measurement.layout if measurement and measurement.batches else None,
+            stopped=measurement.stopped if measurement else None,
             log=log,
-            wall_s=time.perf_counter() - start,
+            wall_s=self._idle_since - start,
+            idle_s=idle_s,
         )
 
     def close(self) -> None:
         """Ends every child that is kept."""
         self._drop_baseline()
-        if self._spare is not None:
-            self._spare.end()
-            self._spare = None
+        while self._spares:
+            self._spares.pop().end()
+        self._meter.close()
 
-    def _measure(self, job: Job, more_to_come: bool, found: Findings) -> None:
+    def _measure(self, job: Job, more_to_come: int, found: Findings) -> None:
         """The way of one pair. Raises SideFailure, ReferenceFailure and ConfigMismatch."""
-        self._now(job, "baseline: load and warm-up")
+        self._needed = more_to_come + (1 if self._is_kept(job) else 2)
+        self._prepare_spares(job.limits)
+        found.measurement = Measurement(job, self.scorer, self._meter, self._pace, self._still, self._report(job))
         with failures_of(Side.BASELINE):
             found.baseline, found.baseline_kept = self._warm_baseline(job)
         reference = self._reference(job, found.baseline)
-        self._now(job, "candidate: load")
-        with failures_of(Side.CANDIDATE):
-            found.candidate = self._load(Side.CANDIDATE, job.candidate, job, more_to_come)
-        require_same(reference, found.candidate.config)
-        self._now(job, "candidate: warm-up")
-        with failures_of(Side.CANDIDATE):
-            found.candidate.warm_up(job.warmup)
-        require_same(reference, found.candidate.config)
-        self._settle_spare()
-        found.measurement = Measurement(job, found.baseline, found.candidate, self.scorer)
-        found.measurement.run(lambda phase, done: self._now(job, phase, done))
+        try:
+            candidate = self._warm_candidate(job, reference, found)
+            found.measurement.interleaved(found.baseline, candidate)
+        except (SideFailure, Crowded, torch.OutOfMemoryError) as failed:
+            if isinstance(failed, SideFailure) and failed.failure.status is not Status.OUT_OF_MEMORY:
+                raise
+            found.measurement.in_blocks(self._one_at_a_time(job, reference, found))
+        else:
+            self._profile(job, candidate)
+        if found.baseline.profile is None and not self._profile(job, found.baseline):
+            self._drop_baseline()
+
+    def _one_at_a_time(self, job: Job, reference: ModelConfig, found: Findings) -> Iterator[LoadedSide]:
+        """The baseline, the candidate and the baseline again, each with the device to itself."""
+        if found.candidate is not None:
+            found.candidate.child.end()
+        with failures_of(Side.BASELINE):
+            found.baseline, found.baseline_kept = self._warm_baseline(job)
+        yield found.baseline
+        self._drop_baseline()
+        candidate = self._warm_candidate(job, reference, found)
+        yield candidate
+        self._profile(job, candidate)
+        candidate.child.end()
+        with failures_of(Side.BASELINE):
+            found.baseline, _ = self._warm_baseline(job)
+        yield found.baseline
 
     def _warm_baseline(self, job: Job) -> tuple[LoadedSide, bool]:
-        """The baseline's warm side, and whether it was kept from an earlier pair."""
-        key = job.baseline.sha256
-        if self._kept is not None and self._kept[0] == key and self._kept[1].child.alive:
+        """The baseline's warm side, and whether it was kept from an earlier pair. Raises ChildFailure."""
+        if self._kept is not None and self._is_kept(job):
             return self._kept[1], True
         self._drop_baseline()
-        side = self._load(Side.BASELINE, job.baseline, job, more_to_come=True)
-        self._kept = key, side
-        side.warm_up(job.warmup)
+        self._now(job, "baseline: load and warm-up")
+        side = self._load(Side.BASELINE, job.baseline, job)
+        self._kept = job.baseline.sha256, side
+        side.warm_up(job.plan)
         return side, False
+
+    def _is_kept(self, job: Job) -> bool:
+        return self._kept is not None and self._kept[0] == job.baseline.sha256 and self._kept[1].child.alive
+
+    def _warm_candidate(self, job: Job, reference: ModelConfig, found: Findings) -> LoadedSide:
+        """The candidate, loaded and warm; `found` has it as soon as it is loaded.
+
+        Raises SideFailure and ConfigMismatch.
+        """
+        self._now(job, "candidate: load")
+        with failures_of(Side.CANDIDATE):
+            side = found.candidate = self._load(Side.CANDIDATE, job.candidate, job)
+        require_same(reference, side.config)
+        self._now(job, "candidate: warm-up")
+        with failures_of(Side.CANDIDATE):
+            side.warm_up(job.plan)
+        require_same(reference, side.config)
+        return side
+
+    def _profile(self, job: Job, side: LoadedSide) -> bool:
+        """Looks where the time of a call goes; whether the child is still of use. All that is judged is measured."""
+        if not job.plan.profile or self.device.uuid is None:
+            return True
+        self._now(job, f"{side.side}: profile")
+        try:
+            side.take_profile(job.plan.warmup[0])
+        except ChildFailure:
+            return False
+        return True
 
     def _reference(self, job: Job, baseline: LoadedSide) -> ModelConfig:
         """What the reference builds: what its source says, and the rest from its live pipeline, loaded once.
@@ -173,29 +241,29 @@ class GpuActor:
 
     def _live_reference(self, job: Job) -> ModelConfig | ChildFailure:
         try:
-            side = self._load(Side.BASELINE, job.reference, job, more_to_come=True)
+            side = self._load(Side.BASELINE, job.reference, job)
         except ChildFailure as failure:
             return failure
         side.child.end()
         return side.config
 
-    def _load(self, side: Side, file: ModelFile, job: Job, more_to_come: bool) -> LoadedSide:
+    def _load(self, side: Side, file: ModelFile, job: Job) -> LoadedSide:
         """A model file in a child of its own. Raises ChildFailure, and has ended the child then."""
-        child = self._take_child(job.limits, more_to_come)
+        child = self._take_child(job.limits)
         try:
             return LoadedSide.load(side, child, file)
         except BaseException:
             child.end()
             raise
 
-    def _take_child(self, limits: Limits, more_to_come: bool) -> Child:
-        """A child that is ready; where more files are to come, the next one begins its imports meanwhile.
+    def _take_child(self, limits: Limits) -> Child:
+        """A child that is ready.
 
         Raises RuntimeError: a child that fails before it has seen a model file is nobody's but the machine's fault.
         """
-        child, self._spare = self._spare or Child(self.tier, self.sandbox, self.device, limits), None
-        if more_to_come:
-            self._spare = Child(self.tier, self.sandbox, self.device, limits)
+        child = self._spares.pop(0) if self._spares else self._start_child(limits)
+        self._needed -= 1
+        self._prepare_spares(limits)
         try:
             child.wait_ready()
         except ChildFailure as failure:
@@ -203,14 +271,28 @@ class GpuActor:
             raise RuntimeError(f"a child could not start: {failure}\n{failure.log}") from failure
         return child
 
-    def _settle_spare(self) -> None:
-        """Lets the spare child finish its imports, so that it uses no CPU in a timed batch; drops one that failed."""
-        if self._spare is not None:
-            try:
-                self._spare.wait_ready()
-            except ChildFailure:
-                self._spare.end()
-                self._spare = None
+    def _prepare_spares(self, limits: Limits) -> None:
+        """Has children import ahead of need, as many as will be needed and there is room for."""
+        while len(self._spares) < min(self._needed, self._room):
+            self._spares.append(self._start_child(limits))
+
+    def _start_child(self, limits: Limits) -> Child:
+        return Child(self.tier, self.sandbox, self.device, limits)
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Within this a call is timed, and the spare children stand still."""
+        for child in self._spares:
+            child.pause()
+        try:
+            yield
+        finally:
+            for child in self._spares:
+                child.resume()
+
+    def _our_processes(self) -> set[int]:
+        this = psutil.Process()
+        return {this.pid, *(one.pid for one in this.children(recursive=True))}
 
     def _drop_baseline(self) -> None:
         if self._kept is not None:
@@ -223,17 +305,11 @@ class GpuActor:
             pair=job.pair if job else None,
             phase=phase,
             batch=done,
-            batches=len(job.batches) if job else 0,
+            batches=len(job.plan.batches) if job else 0,
         )
 
-
-@contextmanager
-def failures_of(side: Side) -> Iterator[None]:
-    """Says of a ChildFailure whose it is."""
-    try:
-        yield
-    except ChildFailure as failure:
-        raise SideFailure(side, failure) from failure
+    def _report(self, job: Job) -> Callable[[str, int], None]:
+        return lambda phase, done: self._now(job, phase, done)
 
 
 def require_same(reference: ModelConfig, live: ModelConfig) -> None:

@@ -49,6 +49,16 @@ def find_device(gpu: bool) -> Device:
         pynvml.nvmlShutdown()
 
 
+def gpu_place(uuid: str) -> tuple[int, int]:
+    """The number of a GPU among those of this machine, and how many there are."""
+    pynvml.nvmlInit()
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        return pynvml.nvmlDeviceGetIndex(handle), pynvml.nvmlDeviceGetCount()
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def cpu_name() -> str:
     """The processor's name, as Linux gives it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -1,25 +1,50 @@
 """One pair on one device: load, warm up, take turns, score, until enough is known.
 
-Both sides stay loaded and take turns on the same prompts and seeds in the order A B B A, so that a slow drift of the
-machine falls on both alike. The supervisor's clock is judged; the child's own is recorded beside it.
+Both sides stay loaded and take turns on the same prompts and seeds. The order within two batches is A B B A or
+B A A B, as a coin decides: a slow drift of the machine falls on both sides alike, and what repeats itself on the
+machine falls on each with either sign. Where memory does not hold both, the baseline is timed in two blocks around the
+candidate's. The supervisor's clock is judged; the child's own is recorded beside it.
 """
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from actors.messages import Batch, BatchRow, ImageRow, Job, Limits, ModelFile, Side, SideReport, Status
+from actors.messages import (
+    Batch,
+    BatchRow,
+    ImageRow,
+    Job,
+    Layout,
+    Limits,
+    Mark,
+    ModelFile,
+    Plan,
+    Side,
+    SideReport,
+    Status,
+    Stopped,
+)
 from actors.model_config import METHODS, ModelConfig
+from actors.pace import HostPace
+from actors.profiling import Profile, read_profile
 from actors.sandbox import Child, ChildFailure
 from actors.scoring import Scorer
+from actors.telemetry import DISTURBING, GpuMeter
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Report = Callable[[str, int], None]  # the phase, and the timed batches done
+Stillness = Callable[[], AbstractContextManager[None]]
+Report = Callable[[str, int], None]  # the phase, and the judged batches so far
+
+SLOW_HOST = 1.15  # a CPU that is slower than this, beside the fastest seen, disturbs a call
 
 
 @dataclass
@@ -31,6 +56,9 @@ class LoadedSide:
     load_s: float
     config: ModelConfig
     warmup_s: list[float] = field(default_factory=list)
+    steady: bool = False
+    alloc_retries: int = 0
+    profile: Profile | None = None
 
     @classmethod
     def load(cls, side: Side, child: Child, file: ModelFile) -> LoadedSide:
@@ -39,11 +67,17 @@ class LoadedSide:
         *_, seconds = child.ask("load", "load_s", request, file.source)
         return cls(side, child, seconds, ask_config(child))
 
-    def warm_up(self, batches: tuple[Batch, ...]) -> None:
-        """Untimed calls at full steps, in requests that look just like timed ones; then the facts are read anew."""
-        for batch in batches:
+    def warm_up(self, plan: Plan) -> None:
+        """Untimed calls at full steps, in requests that look just like timed ones, until two in a row take the same.
+
+        Then the facts are read anew. Raises ChildFailure.
+        """
+        for batch in plan.warmup:
             row, _ = self.call(batch, 0, 0, "warmup_s")
+            self.steady = bool(self.warmup_s) and agree(self.warmup_s[-1], row.wall_s, plan.warmup_agreement)
             self.warmup_s.append(row.wall_s)
+            if self.steady and len(self.warmup_s) >= plan.warmup_at_least:
+                break
         self.config = ask_config(self.child)
 
     def call(self, batch: Batch, number: int, turn: int, limit: str) -> tuple[BatchRow, Pixels]:
@@ -56,15 +90,29 @@ class LoadedSide:
             shape = tuple(_count(size) or 0 for size in answer["shape"][:5])
             device_s = float(answer["device_s"])
             calls, memory = _count(answer["denoiser_calls"]), _count(answer["peak_memory_bytes"])
+            self.alloc_retries = _count(answer["alloc_retries"]) or 0
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ChildFailure(Status.BAD_ANSWER, f"generate: a field is missing or wrong ({error!r})") from error
         pixels = check_pixels(shape, data, len(batch.prompts))
         row = BatchRow(number, turn, self.side, len(batch.prompts), wall_s, device_s, calls, memory, started)
         return row, pixels
 
+    def take_profile(self, batch: Batch) -> None:
+        """One more call, untimed, under the profiler. Raises ChildFailure."""
+        answer, *_ = self.child.ask("profile", "warmup_s", {"prompts": batch.prompts, "seeds": batch.seeds})
+        try:
+            self.profile = read_profile(answer)
+        except ValueError as error:
+            raise ChildFailure(Status.BAD_ANSWER, f"profile: {error}") from error
+
     def report(self, warm_from_before: bool = False) -> SideReport:
         """What this side cost until now."""
-        return SideReport(self.config, self.load_s, tuple(self.warmup_s), warm_from_before)
+        return SideReport(self.config, self.load_s, tuple(self.warmup_s), self.steady, warm_from_before, self.profile)
+
+
+def agree(first_s: float, second_s: float, tolerance: float) -> bool:
+    """Whether two times differ by no more than the share `tolerance` of the shorter one."""
+    return max(first_s, second_s) <= (1 + tolerance) * min(first_s, second_s)
 
 
 def ask_config(child: Child) -> ModelConfig:
@@ -106,44 +154,131 @@ class SideFailure(Exception):
         self.side, self.failure = side, failure
 
 
-@dataclass
+@contextmanager
+def failures_of(side: Side) -> Iterator[None]:
+    """Says of a ChildFailure whose it is."""
+    try:
+        yield
+    except ChildFailure as failure:
+        raise SideFailure(side, failure) from failure
+
+
+class Crowded(Exception):
+    """The device's memory does not hold both sides at once, or not without one hindering the other."""
+
+
 class Measurement:
-    """Takes the turns of a pair. `batches` and `images` hold what is measured, also when it ends early."""
+    """Times the calls of a pair. `batches` and `images` hold what is measured, also when it ends early."""
 
-    job: Job
-    baseline: LoadedSide
-    candidate: LoadedSide
-    scorer: Scorer
-    batches: list[BatchRow] = field(default_factory=list)
-    images: list[ImageRow] = field(default_factory=list)
+    def __init__(
+        self, job: Job, scorer: Scorer, meter: GpuMeter, pace: HostPace, stillness: Stillness, report: Report
+    ) -> None:
+        """`stillness` makes a context in which nothing of ours but the call uses a CPU."""
+        self.job, self.scorer, self.meter, self.pace = job, scorer, meter, pace
+        self.stillness, self.report = stillness, report
+        self.layout: Layout | None = None
+        self.stopped: Stopped | None = None
+        self.batches: list[BatchRow] = []
+        self.images: list[ImageRow] = []
+        self._coin = random.Random(job.plan.order_seed)
+        self._candidate_begins = False
 
-    def run(self, report: Report) -> None:
-        """Measures every batch of the job. Raises SideFailure."""
-        for number, batch in enumerate(self.job.batches):
-            report("measuring", number)
-            order = [self.baseline, self.candidate] if number % 2 == 0 else [self.candidate, self.baseline]
+    def interleaved(self, baseline: LoadedSide, candidate: LoadedSide) -> None:
+        """Both sides in turns, until the stopping rule says so. Raises SideFailure and Crowded."""
+        self.layout = Layout.INTERLEAVED
+        self.meter.settle()
+        plan = self.job.plan
+        waiting, repeats = deque(enumerate(plan.batches)), deque(enumerate(plan.repeats, len(plan.batches)))
+        judged = 0
+        while waiting:
+            number, batch = waiting.popleft()
+            self.report("measuring", judged)
+            order = [candidate, baseline] if self._candidate_first(judged) else [baseline, candidate]
             pixels = {side.side: self._turn(side, batch, number) for side in order}
-            if pixels[Side.BASELINE].shape != pixels[Side.CANDIDATE].shape:
-                shapes = [pixels[side].shape[1:3] for side in (Side.CANDIDATE, Side.BASELINE)]
-                detail = f"generate: images of {shapes[0]} pixels, the baseline's have {shapes[1]}"
-                raise SideFailure(Side.CANDIDATE, ChildFailure(Status.BAD_IMAGES, detail))
-            self._score(batch, number, pixels)
+            if baseline.alloc_retries or candidate.alloc_retries:
+                raise Crowded("the allocator had to give back memory and try again")
+            if repeats and any(row.marks for row in self.batches[-2:]):
+                self.batches[-2:] = [replace(row, judged=False) for row in self.batches[-2:]]
+                waiting.append(repeats.popleft())
+                continue
+            require_same_size(pixels[Side.CANDIDATE].shape, pixels[Side.BASELINE].shape)
+            self._add_images(
+                batch, number, self.scorer.score(pixels[Side.BASELINE], batch.prompts), pixels[Side.CANDIDATE]
+            )
+            judged += 1
+            self.stopped = plan.stop([row for row in self.batches if row.judged], self.images)
+            if self.stopped:
+                return
+        self.stopped = Stopped.BOUND
+
+    def in_blocks(self, sides: Iterable[LoadedSide]) -> None:
+        """All batches of the baseline, of the candidate, and of the baseline once more, each alone on the device.
+
+        sides: the three, each made ready when it is asked for. What was measured in turns before is kept, and not
+        judged. Raises SideFailure.
+        """
+        self.layout = Layout.BLOCKS
+        self.batches = [replace(row, judged=False) for row in self.batches]
+        self.images = []
+        firsts: list[tuple[tuple[int, ...], list[float]]] = []  # shape and scores of the baseline's first block
+        for block, side in enumerate(sides):
+            self.meter.settle()
+            for number, batch in enumerate(self.job.plan.batches):
+                self.report(f"measuring the {side.side} alone", number)
+                pixels = self._turn(side, batch, number)
+                if block == 0:
+                    firsts.append((pixels.shape, self.scorer.score(pixels, batch.prompts)))
+                elif side.side is Side.CANDIDATE:
+                    require_same_size(pixels.shape, firsts[number][0])
+                    self._add_images(batch, number, firsts[number][1], pixels)
+        self.stopped = Stopped.BOUND
+
+    def _candidate_first(self, judged: int) -> bool:
+        """A coin for the first batch of two, the other order for the second."""
+        if judged % 2:
+            return not self._candidate_begins
+        self._candidate_begins = self._coin.random() < 0.5
+        return self._candidate_begins
 
     def _turn(self, side: LoadedSide, batch: Batch, number: int) -> Pixels:
-        try:
-            row, pixels = side.call(batch, number, len(self.batches), "call_s")
-            check_clocks(row, self.job.limits)
-        except ChildFailure as failure:
-            raise SideFailure(side.side, failure) from failure
-        self.batches.append(row)
+        """One timed call; its row has all that is known of the machine meanwhile."""
+        pid = side.child.main_pid
+        with self.stillness():
+            before = self.pace.seat(pid)
+            self.meter.start()
+            try:
+                with failures_of(side.side):
+                    row, pixels = side.call(batch, number, len(self.batches), "call_s")
+                    check_clocks(row, self.job.limits)
+            finally:
+                reading = self.meter.stop()
+            paces = [pace for pace in (before, self.pace.slowdown(pid)) if pace is not None]
+        row = replace(row, **asdict(reading), host_slowdown=max(paces, default=None))
+        self.batches.append(replace(row, marks=marks_of(row)))
         return pixels
 
-    def _score(self, batch: Batch, number: int, pixels: Mapping[Side, Pixels]) -> None:
-        baseline = self.scorer.score(pixels[Side.BASELINE], batch.prompts)
-        candidate = self.scorer.score(pixels[Side.CANDIDATE], batch.prompts)
+    def _add_images(self, batch: Batch, number: int, baseline: list[float], candidate: Pixels) -> None:
+        scores = self.scorer.score(candidate, batch.prompts)
         truncated = self.scorer.truncated(batch.prompts)
-        rows = zip(batch.prompts, batch.seeds, truncated, baseline, candidate, strict=True)
+        rows = zip(batch.prompts, batch.seeds, truncated, baseline, scores, strict=True)
         self.images += [ImageRow(number, position, *row) for position, row in enumerate(rows)]
+
+
+def marks_of(row: BatchRow) -> tuple[Mark, ...]:
+    """What disturbed a call, as far as the machine tells."""
+    signs = {
+        Mark.THROTTLED: not DISTURBING.isdisjoint(row.throttle_reasons or ()),
+        Mark.FOREIGN_PROCESS: bool(row.foreign_processes),
+        Mark.SLOW_HOST: (row.host_slowdown or 1.0) > SLOW_HOST,
+    }
+    return tuple(mark for mark, seen in signs.items() if seen)
+
+
+def require_same_size(candidate: Sequence[int], baseline: Sequence[int]) -> None:
+    """Raises SideFailure where the candidate's images have another size than the baseline's."""
+    if candidate != baseline:
+        detail = f"generate: images of {candidate[1:3]} pixels, the baseline's have {baseline[1:3]}"
+        raise SideFailure(Side.CANDIDATE, ChildFailure(Status.BAD_IMAGES, detail))
 
 
 def _count(value: Any) -> int | None:

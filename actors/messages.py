@@ -1,18 +1,19 @@
 """What the driver and an actor say to each other: a job in, an outcome out.
 
 All of it is plain frozen data that both sides trust: nothing that a model file made is ever part of it, except as
-text, numbers and checked pixels. Of ours it imports the facts of a model file, and no more.
+text, numbers and checked pixels. Of ours it imports the facts of a model file and what a profile holds, and no more.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from actors.model_config import ModelConfig
+from actors.profiling import Profile
 
 
 class Status(StrEnum):
@@ -53,6 +54,29 @@ class Side(StrEnum):
 
     BASELINE = "baseline"
     CANDIDATE = "candidate"
+
+
+class Layout(StrEnum):
+    """How the timed batches of a pair lie in time."""
+
+    INTERLEAVED = "interleaved"  # both sides loaded, in turns
+    BLOCKS = "blocks"  # memory does not hold both: the baseline, the candidate, the baseline once more
+
+
+class Stopped(StrEnum):
+    """Why no more batches of a measured pair were timed."""
+
+    VERDICT = "verdict"  # more batches would change no verdict
+    PRECISION = "precision"  # the speedup is known as well as was asked for
+    BOUND = "bound"  # all batches that were planned are measured
+
+
+class Mark(StrEnum):
+    """What disturbed a timed call."""
+
+    THROTTLED = "throttled"  # the GPU ran slower to stay within its temperature or its supply
+    FOREIGN_PROCESS = "foreign_process"  # somebody else was on the GPU
+    SLOW_HOST = "slow_host"  # the CPU that launches the kernels was slower than it can be
 
 
 @dataclass(frozen=True)
@@ -143,6 +167,19 @@ class BatchRow:
     denoiser_calls: int | None  # calls of the UNet or transformer that the child counted
     peak_memory_bytes: int | None  # of the device, as torch allocated it; None on a CPU
     started_at: float  # seconds since the epoch
+    judged: bool = True  # False: the machine disturbed this batch, and another one was measured in its place
+    marks: tuple[Mark, ...] = ()  # what disturbed this call
+    host_slowdown: float | None = None  # of the CPU that the child's main thread is on, beside the fastest seen
+    # What NVML says of the GPU during the call; see actors.telemetry.Reading.
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    temperature_c: float | None = None
+    gpu_busy: float | None = None
+    memory_used_bytes: int | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    foreign_processes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -158,14 +195,34 @@ class ImageRow:
     candidate_clip: float
 
 
+# Looks at the judged calls and the images so far, after every batch; None: go on.
+StoppingRule = Callable[[Sequence[BatchRow], Sequence[ImageRow]], Stopped | None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which calls are made of both sides of a pair, and when that ends."""
+
+    warmup: tuple[Batch, ...]  # at most these, until two calls in a row agree
+    warmup_at_least: int
+    warmup_agreement: float  # relative difference of two calls that agree
+    batches: tuple[Batch, ...]  # at most these are judged
+    repeats: tuple[Batch, ...]  # each takes the place of a batch that the machine disturbed
+    order_seed: int  # draws the side that begins
+    profile: bool  # one more call of each side, under the profiler
+    stop: StoppingRule
+
+
 @dataclass(frozen=True)
 class SideReport:
-    """What one side cost before it was timed, and what its live pipeline is."""
+    """What one side cost before it was timed, what its live pipeline is, and where the time of a call goes."""
 
     config: ModelConfig
     load_s: float
     warmup_s: tuple[float, ...]  # each warm-up call by the supervisor's clock
+    steady: bool  # the last two of them agree
     warm_from_before: bool = False  # a baseline kept warm from an earlier pair
+    profile: Profile | None = None  # None on a CPU, and where no profile was asked for
 
 
 @dataclass(frozen=True)
@@ -190,9 +247,9 @@ class Job:
     candidate: ModelFile
     reference: ModelFile  # never called: it is loaded where its source leaves a fact open
     reference_config: ModelConfig  # what the reference's source says
-    warmup: tuple[Batch, ...]
-    batches: tuple[Batch, ...]
+    plan: Plan
     limits: Limits
+    place: int | None = None  # of the one actor of the pool that takes it; None: any
 
 
 @dataclass(frozen=True)
@@ -208,8 +265,11 @@ class Outcome:
     candidate: SideReport | None = None
     batches: tuple[BatchRow, ...] = ()
     images: tuple[ImageRow, ...] = ()
+    layout: Layout | None = None  # None where nothing was timed
+    stopped: Stopped | None = None  # None where the measuring broke off
     log: str = ""  # the end of what the side that failed printed
-    wall_s: float = 0.0
+    wall_s: float = 0.0  # what the actor spent on the pair
+    idle_s: float = 0.0  # since the actor's last pair, or since it was ready
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from actors.messages import Job, Outcome, PoolError, PoolSpec, Progress, Status
+from actors.pace import stay_on_cpus
 
 ATTEMPTS = 2  # of a job whose actor died
 START_S = 600.0  # an actor's start: a process, its imports from a cold disk, the CLIP model
@@ -53,7 +55,7 @@ class Worker:
 
         self.actor = GpuActor(spec.sandbox, spec.scorer, self.name, gpu)
 
-    def measure(self, job: Job, more_to_come: bool) -> Outcome:
+    def measure(self, job: Job, more_to_come: int) -> Outcome:
         """Measures one pair."""
         return self.actor.measure(job, more_to_come)
 
@@ -118,6 +120,11 @@ class Pool:
             if self._ours:
                 ray.shutdown()
 
+    @property
+    def on_gpus(self) -> bool:
+        """Whether each actor has a GPU."""
+        return bool(self._resources["num_gpus"])
+
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Yields the outcome of every job, exactly one for each, in the order in which they end.
 
@@ -126,10 +133,17 @@ class Pool:
         waiting = list(jobs)
         pending: dict[Any, Slot] = {}  # a call in flight, or the start of an actor that replaces another
         while waiting or any(slot.job for slot in pending.values()):
+            for job in self._unplaceable(waiting):
+                waiting.remove(job)
+                yield Outcome(job.pair, job.attempt, Status.INFRASTRUCTURE, "the actor that it is meant for is lost")
             for slot in self.slots:
-                if slot.ready and slot.job is None and waiting:
-                    job = waiting.pop(next_job(waiting, slot.baseline))
-                    pending[self._submit(slot, job, bool(waiting))] = slot
+                fitting = [job for job in waiting if job.place in (None, slot.place)]
+                if slot.ready and slot.job is None and fitting:
+                    job = fitting[next_job(fitting, slot.baseline, {other.baseline for other in self.slots})]
+                    waiting.remove(job)
+                    pending[self._submit(slot, job, len(waiting) // len(self.slots))] = slot
+            if not pending:
+                return  # the last ones were meant for an actor that is lost
             done, _ = ray.wait(list(pending), timeout=POLL_S)
             self.on_progress(self._progress())
             late = [ref for ref, slot in pending.items() if ref not in done and time.monotonic() > slot.deadline]
@@ -162,10 +176,9 @@ class Pool:
         return {"num_gpus": 0, "num_cpus": threads}, count
 
     def _start(self, place: int) -> Slot:
-        gpu = bool(self._resources["num_gpus"])
-        name = f"{'gpu' if gpu else 'cpu'} {place}"
+        name = f"{'gpu' if self.on_gpus else 'cpu'} {place}"
         handle = RemoteWorker.options(**self._resources).remote(name)
-        opening = handle.open.remote(self.spec, gpu, place)
+        opening = handle.open.remote(self.spec, self.on_gpus, place)
         return Slot(name, place, handle, opening, deadline=time.monotonic() + START_S)
 
     def _opened(self, slot: Slot) -> None:
@@ -183,7 +196,12 @@ class Pool:
                 raise PoolError(f"no actor could start: {why}") from error
             logger.warning("%s is not used: %s", slot.name, why)
 
-    def _submit(self, slot: Slot, job: Job, more_to_come: bool) -> Any:
+    def _unplaceable(self, waiting: Sequence[Job]) -> list[Job]:
+        """The jobs that no actor which is left may take."""
+        places = {None, *(slot.place for slot in self.slots)}
+        return [job for job in waiting if job.place not in places]
+
+    def _submit(self, slot: Slot, job: Job, more_to_come: int) -> Any:
         slot.job, slot.baseline = job, job.baseline.sha256
         slot.deadline = time.monotonic() + longest(job)
         return slot.handle.measure.remote(job, more_to_come)
@@ -223,27 +241,26 @@ class Pool:
         return seen
 
 
-def stay_on_cpus(place: int, threads: int) -> None:
-    """Keeps this thread, and every child that it starts, on `threads` CPUs of its own.
+def next_job(waiting: Sequence[Job], own: str, held: Set[str]) -> int:
+    """Which waiting job an actor takes: the first that needs the baseline that it holds warm itself.
 
-    The scheduler would let each child settle on a CPU of its choice. CPUs differ, by their neighbours on the machine if
-    by nothing else, and that would pass for a difference between the two sides of a pair.
+    Else one whose baseline nobody holds, that most waiting jobs need; else the first.
+    own: the hash of the baseline that it holds. held: those that any actor holds.
     """
-    cpus = sorted(os.sched_getaffinity(0))
-    start = place * threads % len(cpus)
-    os.sched_setaffinity(0, (cpus * 2)[start : start + threads])
-
-
-def next_job(waiting: Sequence[Job], warm_baseline: str) -> int:
-    """Which waiting job an actor takes: the first that needs the baseline that it holds warm, else the first."""
-    return next((index for index, job in enumerate(waiting) if job.baseline.sha256 == warm_baseline), 0)
+    needed = [job.baseline.sha256 for job in waiting]
+    if own in needed:
+        return needed.index(own)
+    free = Counter(baseline for baseline in needed if baseline not in held)
+    return needed.index(free.most_common(1)[0][0]) if free else 0
 
 
 def longest(job: Job) -> float:
     """Seconds after which a job cannot still be within its limits."""
-    limits = job.limits
-    a_side = limits.start_s + limits.load_s * 3 + limits.warmup_s * len(job.warmup) + limits.call_s * len(job.batches)
-    return 2 * a_side + limits.start_s + limits.load_s * 3 + START_S + GRACE_S
+    limits, plan = job.limits, job.plan
+    calls = limits.call_s * (len(plan.batches) + len(plan.repeats))
+    a_side = limits.start_s + limits.load_s * 3 + limits.warmup_s * (len(plan.warmup) + 1) + calls
+    reference = limits.start_s + limits.load_s * 3
+    return 5 * a_side + reference + START_S + GRACE_S  # both in turns, and then three in blocks
 
 
 def connect(address: str) -> None:

@@ -100,8 +100,8 @@ class Child:
         self._flooded = False
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
-        self._deadline_of_start = time.perf_counter() + limits.start_s
         self._ready = self._closed = False
+        self.main_pid = self.process.pid  # of the interpreter; known once it is ready
 
     def __enter__(self) -> Child:
         return self
@@ -112,8 +112,10 @@ class Child:
     def wait_ready(self) -> None:
         """Waits until its imports are done. Raises ChildFailure."""
         if not self._ready:
-            self._receive("start", "start_s", 0, self._deadline_of_start)
+            self.resume()  # a spare one may have been paused in its imports
+            self._receive("start", "start_s", 0, time.perf_counter() + self.limits.start_s)
             self._ready = True
+            self.main_pid = self.pids()[-1]  # bwrap, its init, and the interpreter, which has started nothing yet
 
     def ask(
         self, op: str, limit: str, header: Mapping[str, Any], payload: bytes = b"", max_payload: int = 0
@@ -121,9 +123,11 @@ class Child:
         """Sends one request and holds its answer: header, payload, and the seconds by this process's clock.
 
         `limit` names the time limit among those of `Limits`. Raises ChildFailure for anything but a good answer in that
-        time; the child is then of no more use.
+        time; the child is then of no more use. It runs only while it is asked something: neither side of a pair can use
+        the other's turn, or the time between two requests.
         """
         self.wait_ready()
+        self.resume()
         nonce = secrets.token_hex(8)  # an answer that was written before its question cannot know it
         start = time.perf_counter()
         deadline = start + getattr(self.limits, limit)
@@ -132,6 +136,7 @@ class Child:
             self._channel.send({**header, "op": op, "nonce": nonce}, payload, deadline)
         answer, data = self._receive(op, limit, max_payload, deadline)
         seconds = time.perf_counter() - start
+        self.pause()
         if answer.get("nonce") != nonce:
             raise ChildFailure(Status.BAD_ANSWER, f"{op}: an answer to something that was not asked", self.log())
         if "error" in answer:
@@ -142,6 +147,29 @@ class Child:
     def alive(self) -> bool:
         """Whether its process still runs."""
         return self.process.poll() is None
+
+    def pids(self) -> list[int]:
+        """Its process and all that descend from it, as this process sees them; empty once it has ended."""
+        try:
+            process = psutil.Process(self.process.pid)
+            return [process.pid, *(one.pid for one in process.children(recursive=True))]
+        except psutil.NoSuchProcess:
+            return []
+
+    def pause(self) -> None:
+        """Stops it and all that it started, where they are; `resume` lets them go on."""
+        stopped: set[int] = set()
+        while found := set(self.pids()) - stopped:  # what was still starting something is looked at again
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= found
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def log(self) -> str:
         """The end of what the child printed."""

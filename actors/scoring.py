@@ -45,12 +45,24 @@ class Scorer:
         self.model, self.preprocess = model.float().to(device).eval(), preprocess
         self.name = f"{spec.model} {spec.pretrained or ''}".strip() + f" sha256:{self._weights_hash()[:16]}"
         self._texts: dict[str, torch.Tensor] = {}
+        self._scores: dict[tuple[str, bytes], float] = {}  # by prompt and hash of the image
+
+    def score(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], prompts: Sequence[str]) -> list[float]:
+        """The CLIP score of each image of `pixels` (count, height, width, 3), uint8, against its own prompt.
+
+        An image that was scored before is known by its bytes: those of a baseline come back with every candidate.
+        """
+        keys = [(prompt, hashlib.sha256(image).digest()) for prompt, image in zip(prompts, pixels, strict=True)]
+        new = [place for place, key in enumerate(keys) if key not in self._scores]
+        if new:
+            scores = self._score([pixels[place] for place in new], [prompts[place] for place in new])
+            self._scores |= {keys[place]: score for place, score in zip(new, scores, strict=True)}
+        return [self._scores[key] for key in keys]
 
     @torch.inference_mode()
-    def score(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], prompts: Sequence[str]) -> list[float]:
-        """The CLIP score of each image of `pixels` (count, height, width, 3), uint8, against its own prompt."""
-        images = torch.stack([self.preprocess(Image.fromarray(image)) for image in pixels]).to(self.device)
-        features = self.model.encode_image(images, normalize=True)
+    def _score(self, images: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], prompts: Sequence[str]) -> list[float]:
+        batch = torch.stack([self.preprocess(Image.fromarray(image)) for image in images]).to(self.device)
+        features = self.model.encode_image(batch, normalize=True)
         texts = torch.stack([self._text(prompt) for prompt in prompts])
         return [100 * float(cosine) for cosine in (features * texts).sum(1).tolist()]
 

@@ -26,6 +26,7 @@ class Prompts:
 
     warmup: tuple[Batch, ...]
     timed: tuple[Batch, ...]
+    repeats: tuple[Batch, ...] = ()  # for timed batches that the machine disturbs
 
 
 def read_captions(source: str, column: str, split: str) -> list[list[str]]:
@@ -69,26 +70,24 @@ def as_texts(value: Any) -> list[str]:
 
 
 def draw_prompts(
-    captions: Sequence[Sequence[str]], secret: int, prompts: int, batch_size: int, warmup_batches: int
+    captions: Sequence[Sequence[str]], secret: int, prompts: int, batch_size: int, warmup_batches: int, repeats: int = 0
 ) -> Prompts:
-    """Draws rows without replacement, one caption of each, and a seed for every prompt; the last batch may be short.
+    """Draws rows without replacement, one caption of each, and a seed for every prompt.
 
+    prompts: of the timed batches, a multiple of batch_size. repeats: more batches, for those that are disturbed.
     Raises CaptionsError where there are fewer rows than prompts.
     """
-    needed = prompts + warmup_batches * batch_size
+    needed = prompts + (warmup_batches + repeats) * batch_size
     if len(captions) < needed:
         raise CaptionsError(
-            f"{len(captions)} captions, and {needed} are needed: {prompts} prompts (evaluation.prompts) and "
-            f"{warmup_batches} warm-up batches of {batch_size}"
+            f"{len(captions)} captions, and {needed} are needed: {prompts} prompts (evaluation.prompts), "
+            f"{warmup_batches} warm-up batches (evaluation.max_warmup_batches) and {repeats} repeats "
+            f"(evaluation.max_repeats) of {batch_size}"
         )
     generator = random.Random(secret)
     texts = [generator.choice(row) for row in generator.sample(captions, needed)]
     seeds = generator.sample(range(SEEDS), needed)
-    timed = cut(texts[:prompts], seeds[:prompts], batch_size)
-    return Prompts(warmup=cut(texts[prompts:], seeds[prompts:], batch_size), timed=timed)
-
-
-def cut(texts: Sequence[str], seeds: Sequence[int], size: int) -> tuple[Batch, ...]:
-    """Batches of `size` prompts, the last one of what is left."""
-    starts = range(0, len(texts), size)
-    return tuple(Batch(tuple(texts[i : i + size]), tuple(seeds[i : i + size])) for i in starts)
+    starts = range(0, needed, batch_size)
+    batches = [Batch(tuple(texts[i : i + batch_size]), tuple(seeds[i : i + batch_size])) for i in starts]
+    timed, rest = batches[: prompts // batch_size], batches[prompts // batch_size :]
+    return Prompts(warmup=tuple(rest[:warmup_batches]), timed=tuple(timed), repeats=tuple(rest[warmup_batches:]))

@@ -15,11 +15,15 @@ from rich.console import Console
 
 from actors.messages import PoolError
 from harness import driver
+from harness.calibrate import calibrate as measure_against_itself
+from harness.calibration import CalibrationError, read_calibration, require_place, write_calibration
 from harness.captions import CaptionsError
 from harness.config import ConfigError, load_config, require_limits
 from harness.judge import Criteria, judged, summarise
 from harness.modelfile import ModelFileError, compare_model_configs
+from harness.planning import ModelNotFound
 from harness.records import Protocol
+from harness.report.calibration import CalibrationDisplay, print_apart, print_calibration
 from harness.report.display import make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
 from harness.report.text import plain
@@ -32,7 +36,18 @@ console = Console()
 errors = Console(stderr=True)
 
 # What a user can mend: said in one line, without a traceback.
-USER_ERRORS = (CaptionsError, ConfigError, ModelFileError, PoolError, ResultSetError, TaskError)
+USER_ERRORS = (
+    CalibrationError,
+    CaptionsError,
+    ConfigError,
+    ModelFileError,
+    ModelNotFound,
+    PoolError,
+    ResultSetError,
+    TaskError,
+)
+KEPT = "what is finished is kept, and the same command goes on from there"
+NOT_KEPT = "nothing was written"
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML; see configs/ for examples.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="key=value on top of the configuration; repeatable.")]
@@ -52,10 +67,13 @@ def run(
 ) -> None:
     """Measure and judge every pair of an annotation file and a generated file."""
     settings = load_config(config, overrides)
-    with interruptible(), make_display(console) as display:
+    calibration = read_calibration(settings.pool.calibration) if settings.pool.calibration else None
+    with interruptible(KEPT), make_display(console) as display:
         records = driver.run(anno, gen, out, settings, display, shlex.join(sys.argv))
     print_pairs(console, records)
     print_summary(console, summarise(records))
+    if calibration is not None:
+        print_apart(console, calibration, records, settings)
     console.print(f"Result set: {out}", soft_wrap=True)
 
 
@@ -88,7 +106,7 @@ def evaluate(
 ) -> None:
     """Measure and judge one pair; exit with 1 unless it passes."""
     settings = load_config(config, overrides)
-    with interruptible(), make_display(console) as display:
+    with interruptible(NOT_KEPT), make_display(console) as display:
         record = driver.evaluate(
             baseline,
             candidate,
@@ -124,6 +142,31 @@ def judge(
 
 
 @app.command()
+def calibrate(
+    baseline: Annotated[Path, typer.Argument(help="The model file to measure against itself.")],
+    config: ConfigFile = None,
+    overrides: Overrides = [],  # noqa: B006
+    batch_size: Annotated[
+        list[int], typer.Option(min=1, help="Prompts of a call; repeatable. Without: 1, 4, 16 on GPUs, else 1, 2, 4.")
+    ] = [],  # noqa: B006
+    batches: Annotated[int, typer.Option(min=2, help="Timed calls of each side.")] = 8,
+    out: Annotated[Path, typer.Option(help="JSON file for pool.calibration.")] = Path("calibration.json"),
+) -> None:
+    """Measure a file against itself on every GPU: how small a speedup can be seen here, and with which settings."""
+    settings = load_config(config, overrides)
+    require_place(out)
+    with interruptible(NOT_KEPT), CalibrationDisplay(console) as display:
+        calibration = measure_against_itself(baseline, settings, batch_size, batches, display)
+    print_calibration(console, calibration, settings)
+    if not calibration.rows:
+        raise typer.Exit(1)
+    write_calibration(out, calibration)
+    console.print(
+        f"Calibration: {out}; with --set pool.calibration={out} a run names devices that are apart", soft_wrap=True
+    )
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine can do, and what to mend."""
     from harness.doctor import examine, print_findings
@@ -139,12 +182,15 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Turns KeyboardInterrupt, the one exception that Ray lets through from a signal handler, into Interrupted."""
+def interruptible(kept: str) -> Iterator[None]:
+    """Turns KeyboardInterrupt, the one exception that Ray lets through from a signal handler, into Interrupted.
+
+    kept: what becomes of the work, for the user.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted from None
+        raise Interrupted(kept) from None
 
 
 def main() -> NoReturn:
@@ -156,8 +202,8 @@ def main() -> NoReturn:
     except USER_ERRORS as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except Interrupted:
-        errors.print("interrupted; what is finished is kept, and the same command goes on from there")
+    except Interrupted as interrupted:
+        errors.print(f"interrupted; {interrupted}")
         sys.exit(130)
 
 

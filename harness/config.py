@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from actors.messages import Limits
 from harness.embedded import EMBEDDED_PIPELINES
@@ -40,12 +40,37 @@ class Evaluation(Section):
         "strict",
         description="strict: the interval must clear the requirement; fixed: the means decide, as in DiffBench",
     )
-    prompts: int = Field(16, ge=1, description="prompts, each with a seed of its own, on which both sides are timed")
-    batch_size: int = Field(4, ge=1, description="prompts of one call")
-    warmup_batches: int = Field(1, ge=1, description="untimed calls of each side before the timed ones, at full steps")
+    prompts: int = Field(64, ge=1, description="prompts, each with a seed of its own, that are timed, at most")
+    batch_size: int = Field(4, ge=1, validate_default=True, description="prompts of one call; divides `prompts`")
+    half_width: float = Field(
+        0.02, ge=0, lt=1, description="strict: no more batches where the speedup is known to within this share"
+    )
+    max_repeats: int = Field(4, ge=0, description="batches that are measured anew because the machine disturbed them")
+    warmup_batches: int = Field(2, ge=1, description="untimed calls of each side before the timed ones, at least")
+    max_warmup_batches: int = Field(
+        6, ge=1, validate_default=True, description="at most, where two calls in a row do not agree before"
+    )
+    warmup_agreement: float = Field(0.1, gt=0, lt=1, description="relative difference of two calls that agree")
+    profile: bool = Field(True, description="one more call of each side under torch's profiler, on a GPU")
     max_quality_loss: float = Field(0.05, ge=0, lt=1, description="largest relative loss of the CLIP score")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     seed: int | None = Field(None, ge=0, description="draws prompts and seeds; none: a fresh secret for every run")
+
+    @field_validator("batch_size")
+    @classmethod
+    def _batches_are_of_one_size(cls, batch_size: int, info: ValidationInfo) -> int:
+        prompts = info.data.get("prompts", batch_size)
+        if prompts % batch_size:
+            raise ValueError(f"{prompts} prompts (evaluation.prompts) make no whole batches of this size")
+        return batch_size
+
+    @field_validator("max_warmup_batches")
+    @classmethod
+    def _most_is_not_below_least(cls, most: int, info: ValidationInfo) -> int:
+        least = info.data.get("warmup_batches", most)
+        if most < least:
+            raise ValueError(f"below evaluation.warmup_batches, which is {least}")
+        return most
 
 
 class Captions(Section):
@@ -86,6 +111,12 @@ class PoolConfig(Section):
     device: Literal["auto", "gpu", "cpu"] = Field("auto", description="auto: GPUs where Ray knows of any")
     actors: int | None = Field(
         None, ge=1, description="at most this many; none: one per GPU, or one for all of the CPU"
+    )
+    calibration: Path | None = Field(
+        None, description="what `diffharness calibrate` wrote: a run then names the devices in it that are apart"
+    )
+    tolerance: float = Field(
+        0.03, ge=0, description="devices are apart where one takes this share longer per image than another"
     )
 
 
@@ -196,7 +227,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _resolve_paths(settings: dict[str, Any], folder: Path) -> None:
     """Makes paths count from `folder`, with `~` expanded; what may be a name, too, stays one unless a file has it."""
-    models, sandbox, captions, scorer = (settings.get(key) for key in ("models", "sandbox", "captions", "scorer"))
+    parts = ("models", "sandbox", "captions", "scorer", "pool")
+    models, sandbox, captions, scorer, pool = (settings.get(key) for key in parts)
     if isinstance(models, dict):
         settings["models"] = {name: _path(value, folder) for name, value in models.items()}
     if isinstance(sandbox, dict) and isinstance(sandbox.get("visible"), list):
@@ -207,6 +239,8 @@ def _resolve_paths(settings: dict[str, Any], folder: Path) -> None:
         scorer["pretrained"] = _path_or_name(scorer["pretrained"], folder)
     if isinstance(scorer, dict) and str(scorer.get("model")).startswith(LOCAL_MODEL):
         scorer["model"] = LOCAL_MODEL + _path(scorer["model"].removeprefix(LOCAL_MODEL), folder)
+    if isinstance(pool, dict) and "calibration" in pool:
+        pool["calibration"] = _path(pool["calibration"], folder)
 
 
 def _path(value: Any, folder: Path) -> Any:

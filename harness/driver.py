@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from actors.machine import installed_versions
-from actors.messages import BatchRow, ImageRow, Job, ModelFile, Outcome, PoolSpec, SandboxSpec, ScorerSpec, Status
-from harness.captions import SEEDS, Prompts, draw_prompts, read_captions
+from actors.messages import (
+    BatchRow,
+    ImageRow,
+    Job,
+    Outcome,
+    PoolSpec,
+    SandboxSpec,
+    ScorerSpec,
+    Status,
+)
 from harness.config import Config, ConfigError, require_limits
 from harness.embedded import EMBEDDED_PIPELINES, EMBEDDED_SCORERS
-from harness.evaluation import SourceFacts, Sources, make_record
-from harness.judge import Criteria
-from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_model_file
-from harness.records import PairRecord, Protocol
+from harness.evaluation import make_record
+from harness.judge import summarise
+from harness.planning import (
+    FileReader,
+    Planned,
+    criteria,
+    draw_seed,
+    looks,
+    plan_pair,
+    prompt_id,
+    read_prompts,
+)
+from harness.records import PairRecord
 from harness.report.display import Display, NullDisplay
 from harness.requirement import read_requirement
 from harness.result_set import ResultSet, UnstorableError
-from harness.run_info import read_run_info
-from harness.tasks import Difficulty, Pair, Task, Unpaired, load_pairs
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A pair before it is measured: a job, or an outcome where none is needed."""
-
-    pair: Pair | Unpaired
-    sources: Sources
-    next: Job | Outcome
+from harness.run_info import read_run_info, write_spent
+from harness.tasks import Difficulty, Pair, Task, load_pairs
 
 
 def run(
@@ -60,6 +66,7 @@ def run(
         todo = {name: plan for name, plan in planned.items() if name not in results.finished()}
         display.start(len(planned), len(planned) - len(todo))
         measure(todo, reader, display, results.append)
+        write_spent(out, summarise(ResultSet.load(out)).spent.as_dict())
     return ResultSet.load(out)
 
 
@@ -127,17 +134,16 @@ def measure(
     jobs = [plan.next for plan in planned.values() if isinstance(plan.next, Job)]
     require_fitting_scorer(config, jobs)
     pool = pool_spec(config, reader.models)
-    criteria = Criteria(Protocol(config.evaluation.protocol), config.evaluation.max_quality_loss)
 
     def finish(outcome: Outcome) -> None:
         plan = planned[outcome.pair]
         now = datetime.now(UTC)
-        record = make_record(plan.pair, plan.sources, outcome, criteria, config.evaluation.confidence, now)
+        record = make_record(plan.pair, plan.sources, outcome, criteria(config), looks(config), now)
         try:
             store(record, outcome.batches, outcome.images)
         except UnstorableError as error:  # no sound actor sends such values, and they must not end the run
             outcome = Outcome(outcome.pair, outcome.attempt, Status.INFRASTRUCTURE, str(error))
-            record = make_record(plan.pair, plan.sources, outcome, criteria, config.evaluation.confidence, now)
+            record = make_record(plan.pair, plan.sources, outcome, criteria(config), looks(config), now)
             store(record, (), ())
         display.finished(record)
 
@@ -150,118 +156,6 @@ def measure(
         with Pool(pool, display.progress) as actors:
             for outcome in actors.run(jobs):
                 finish(outcome)
-
-
-class ModelNotFound(ValueError):
-    """A baseline or reference file names a model that no child could load."""
-
-
-def find_model(name: str, beside: Path) -> str:
-    """The folder of the model that a file in the folder `beside` calls `name`.
-
-    It is looked for as an absolute path, as one from the file or from here, and in the hub's cache of this user.
-    Raises ModelNotFound.
-    """
-    if Path(name).is_absolute():
-        return name
-    if ".." in Path(name).parts or Path(name) == Path():
-        raise ModelNotFound(f"the model {name!r} lies outside of what a child sees: name it by an absolute path")
-    for folder in (beside / name, Path.cwd() / name):
-        if folder.is_dir():
-            return str(folder.resolve())
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return str(snapshot_download(name, local_files_only=True))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelNotFound(
-            f"the model {name!r} is no folder, not under `models` in the configuration, and not in the hub's cache of "
-            f"this user; a child has no network, so fetch it first: hf download {name}"
-        ) from error
-
-
-class FileReader:
-    """Reads the model files of a run, each one once, and gathers the local models that trusted ones name."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.models = {name: str(folder) for name, folder in EMBEDDED_PIPELINES.items()}
-        for name, folder in config.models.items():
-            if not folder.is_dir():
-                raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
-            self.models[name] = str(folder.absolute())
-        self._configured = frozenset(self.models)
-        self._read: dict[Path, tuple[ModelFile, SourceFacts]] = {}
-
-    def read(self, path: Path) -> tuple[ModelFile, SourceFacts]:
-        """The file as it travels, and what its source says. Raises ModelFileError."""
-        if path not in self._read:
-            stated = read_model_file(path)
-            file = ModelFile(str(path.absolute()), path.read_bytes(), self.config.call, stated.num_inference_steps)
-            self._read[path] = file, SourceFacts(file.sha256, stated)
-        return self._read[path]
-
-    def read_trusted(self, path: Path) -> tuple[ModelFile, SourceFacts]:
-        """As `read`; and the model that the file names becomes one that every model file may load.
-
-        Raises ModelFileError and ModelNotFound.
-        """
-        file, facts = self.read(path)
-        name = facts.config.model_id if facts.config else None
-        if name is not None and name not in self._configured:
-            folder = find_model(name, path.absolute().parent)
-            if self.models.setdefault(name, folder) != folder:
-                raise ModelNotFound(
-                    f"{path}: the model {name!r} is {folder} here and {self.models[name]} for another file of this "
-                    "run; name them by absolute paths, or under `models` in the configuration"
-                )
-        return file, facts
-
-
-def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: FileReader) -> Planned:
-    """What is to be done for a pair: nothing where its sources alone decide."""
-    name = prompt_id(pair)
-    if isinstance(pair, Unpaired):
-        if pair.task is None:
-            ended = Outcome(name, 1, Status.MISSING_TASK, "the annotation has no entry for this candidate")
-        else:
-            ended = Outcome(
-                name, 1, Status.MISSING_CANDIDATE, "the annotation has an entry, the generated file has none"
-            )
-        return Planned(pair, Sources(), ended)
-    sources = Sources()
-    try:
-        reference, reference_facts = reader.read_trusted(pair.task.reference_file)
-        baseline, baseline_facts = reader.read_trusted(pair.task.baseline_file)
-    except (ModelFileError, ModelNotFound, OSError) as error:
-        return Planned(pair, sources, Outcome(name, 1, Status.BASELINE_FAILED, str(error)))
-    sources = Sources(baseline=baseline_facts, reference=reference_facts)
-    try:
-        candidate, candidate_facts = reader.read(pair.candidate_file)
-    except ModelFileError as error:
-        status = Status.NO_PIPELINE if error.kind is Problem.NO_PIPELINE else Status.BAD_SOURCE
-        return Planned(pair, sources, Outcome(name, 1, status, str(error)))
-    except OSError as error:
-        return Planned(pair, sources, Outcome(name, 1, Status.BAD_SOURCE, str(error)))
-    sources = Sources(baseline_facts, candidate_facts, reference_facts)
-    assert reference_facts.config is not None and candidate_facts.config is not None
-    comparison = compare_model_configs(reference_facts.config, candidate_facts.config)
-    if not comparison.matches:
-        detail = "; ".join(str(difference) for difference in comparison.differences)
-        return Planned(pair, sources, Outcome(name, 1, Status.CONFIG_MISMATCH, detail))
-    job = Job(
-        pair=name,
-        attempt=1,
-        baseline=baseline,
-        candidate=candidate,
-        reference=reference,
-        reference_config=reference_facts.config,
-        warmup=prompts.warmup,
-        batches=prompts.timed,
-        limits=config.limits,
-    )
-    return Planned(pair, sources, job)
 
 
 def require_fitting_scorer(config: Config, jobs: Sequence[Job]) -> None:
@@ -295,18 +189,6 @@ def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
     )
 
 
-def draw_seed(config: Config) -> int:
-    """What the prompts and seeds of a run are drawn with: the configured seed, else a fresh secret."""
-    return secrets.randbelow(SEEDS) if config.evaluation.seed is None else config.evaluation.seed
-
-
-def read_prompts(config: Config, seed: int) -> Prompts:
-    """The prompts of a run. Raises CaptionsError."""
-    captions = read_captions(config.captions.source, config.captions.column, config.captions.split)
-    plan = config.evaluation
-    return draw_prompts(captions, seed, plan.prompts, plan.batch_size, plan.warmup_batches)
-
-
 def run_info(config: Config, seed: int, command: str, anno: Path, gen: Path) -> dict[str, Any]:
     """What run.json says of a run. The seed is kept so that a continued run asks for the same pictures.
 
@@ -327,8 +209,3 @@ def run_info(config: Config, seed: int, command: str, anno: Path, gen: Path) -> 
         "platform": platform.platform(),
         "versions": installed_versions(),
     }
-
-
-def prompt_id(pair: Pair | Unpaired) -> str:
-    """The id of a pair or of a half of one."""
-    return pair.task.prompt_id if isinstance(pair, Pair) else pair.prompt_id

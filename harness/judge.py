@@ -5,14 +5,17 @@ Pure: a stored record can be judged again with other limits, without a GPU.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
 from actors.messages import Status
-from harness.records import PairFacts, PairRecord, Protocol, Reason, Verdict
+from harness.records import Demands, Figures, PairFacts, PairRecord, Protocol, Reason, Verdict
 from harness.stats import Interval
 
 NOT_THE_CANDIDATES_FAULT = frozenset({Status.MISSING_TASK, Status.BASELINE_FAILED, Status.INFRASTRUCTURE})
+Part = TypeVar("Part", Figures, Demands)
 NOT_GIVEN = "not given"  # the group of tasks without a level, or without a difficulty
 
 
@@ -80,21 +83,27 @@ def judge(pair: PairFacts, criteria: Criteria) -> Judgement:
     Of several the first is named: quality, speedup, latency. Under the strict protocol sure means the whole
     interval, under the fixed one the point value (of the speedup: mean over mean).
     """
-    limit = criteria.max_quality_loss if pair.req_max_quality_loss is None else pair.req_max_quality_loss
+    demands = _part(Demands, pair)
+    limit = _limit(demands, criteria)
     if pair.status is not Status.MEASURED:
         verdict, reason = _unmeasured(pair.status)
         detail = pair.detail or f"the pair ended with the status {pair.status}"
         return Judgement(verdict, reason, detail, 0.0 if pair.difficulty == "hard" else None, limit)
-    findings = _findings(pair, limit, criteria.protocol)
+    findings = _findings(_part(Figures, pair), demands, limit, criteria.protocol)
     achieved = _achievement_rate(pair, limit, criteria.protocol)
-    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
-        for finding in findings:
-            if finding.verdict is verdict:
-                return Judgement(verdict, finding.reason, finding.sentence, achieved, limit)
+    decisive = _decisive(findings)
+    if decisive is not None:
+        return Judgement(decisive.verdict, decisive.reason, decisive.sentence, achieved, limit)
     sentences = [finding.sentence for finding in findings]
     if len(findings) == 1:
         sentences.append("no speedup or latency is required")
     return Judgement(Verdict.PASS, None, "; ".join(sentences), achieved, limit)
+
+
+def so_far(figures: Figures, demands: Demands, criteria: Criteria) -> dict[Reason, Verdict]:
+    """What each demand on a pair comes to while it is still being measured."""
+    findings = _findings(figures, demands, _limit(demands, criteria), criteria.protocol)
+    return {finding.reason: finding.verdict for finding in findings}
 
 
 def judged(pair: PairFacts, criteria: Criteria) -> PairRecord:
@@ -126,24 +135,42 @@ def _unmeasured(status: Status) -> tuple[Verdict, Reason]:
     return Verdict.FAIL, Reason.ERROR
 
 
-def _reached_speedup(pair: PairFacts, protocol: Protocol) -> float | None:
+def _reached_speedup(pair: PairFacts | Figures, protocol: Protocol) -> float | None:
     return pair.speedup if protocol == Protocol.STRICT else pair.speedup_mean_over_mean
 
 
-def _findings(pair: PairFacts, limit: float, protocol: Protocol) -> list[_Finding]:
+def _part(part: type[Part], pair: PairFacts) -> Part:
+    return part(**{field.name: getattr(pair, field.name) for field in fields(part)})
+
+
+def _limit(demands: Demands, criteria: Criteria) -> float:
+    own = demands.req_max_quality_loss
+    return criteria.max_quality_loss if own is None else own
+
+
+def _decisive(findings: Sequence[_Finding]) -> _Finding | None:
+    """The first sure miss, else the first doubt; None where every demand is surely met."""
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        for finding in findings:
+            if finding.verdict is verdict:
+                return finding
+    return None
+
+
+def _findings(pair: Figures, demands: Demands, limit: float, protocol: Protocol) -> list[_Finding]:
     """What each demand on a measured pair comes to, the weightiest first."""
     loss = _known(pair.quality_loss, pair.quality_loss_low, pair.quality_loss_high, protocol)
     findings = [_compare(Reason.QUALITY, loss, limit)]
-    if pair.requirement_problem is not None:
-        findings.append(_Finding(Verdict.INCONCLUSIVE, Reason.REQUIREMENT, pair.requirement_problem))
-    if pair.req_speedup is not None:
+    if demands.requirement_problem is not None:
+        findings.append(_Finding(Verdict.INCONCLUSIVE, Reason.REQUIREMENT, demands.requirement_problem))
+    if demands.req_speedup is not None:
         reached = _reached_speedup(pair, protocol)
         speedup = _known(reached, pair.speedup_low, pair.speedup_high, protocol)
-        findings.append(_compare(Reason.SPEEDUP, speedup, pair.req_speedup))
-    if pair.req_latency_s is not None:
+        findings.append(_compare(Reason.SPEEDUP, speedup, demands.req_speedup))
+    if demands.req_latency_s is not None:
         ends = (pair.candidate_seconds_per_image_low, pair.candidate_seconds_per_image_high)
         seconds = _known(pair.candidate_seconds_per_image, *ends, protocol)
-        findings.append(_compare(Reason.LATENCY, seconds, pair.req_latency_s))
+        findings.append(_compare(Reason.LATENCY, seconds, demands.req_latency_s))
     return findings
 
 
@@ -232,12 +259,40 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What the actors' time of a run went into. Seconds, over all actors."""
+
+    actors_s: float  # from an actor's first pair to the end of its last one
+    useful_s: float  # of that in warm-up calls and judged calls
+    verdicts: int  # measured pairs with a verdict other than INCONCLUSIVE
+    devices: Mapping[str, int]  # name of a GPU or CPU -> pairs on it
+    launch_bound: int  # pairs whose baseline is bound by the launches of its kernels
+    marked: int  # judged batches that the machine disturbed
+
+    @property
+    def useful_share(self) -> float | None:
+        """useful_s / actors_s; None where no pair was run."""
+        return self.useful_s / self.actors_s if self.actors_s else None
+
+    @property
+    def seconds_per_verdict(self) -> float | None:
+        """actors_s / verdicts; None without one."""
+        return self.actors_s / self.verdicts if self.verdicts else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As run.json has it."""
+        ratios = {"useful_share": self.useful_share, "seconds_per_verdict": self.seconds_per_verdict}
+        return {**asdict(self), **ratios}
+
+
+@dataclass(frozen=True)
 class Summary:
     """The statistics of a run: of all its pairs, and of groups of them by the group's name.
 
     A pair whose candidate has two methods counts in both groups.
     """
 
+    spent: Spent
     total: Counts
     by_level: Mapping[str, Counts]
     by_difficulty: Mapping[str, Counts]
@@ -257,12 +312,28 @@ def summarise(records: Sequence[PairRecord]) -> Summary:
         return {name: _counts(groups[name]) for name in sorted(groups)}
 
     return Summary(
+        spent=_spent(records),
         total=_counts(records),
         by_level=grouped(lambda record: [NOT_GIVEN if record.level is None else str(record.level)]),
         by_difficulty=grouped(lambda record: [record.difficulty or NOT_GIVEN]),
         by_method=grouped(_methods),
         by_status=grouped(lambda record: [record.status]),
         by_reason=grouped(lambda record: [record.reason or "none"]),
+    )
+
+
+def _spent(records: Sequence[PairRecord]) -> Spent:
+    useful = 0.0
+    for record in records:
+        useful += record.timed_s + sum(record.candidate_warmup_s or ())
+        useful += 0.0 if record.baseline_warm_from_before else sum(record.baseline_warmup_s or ())
+    return Spent(
+        actors_s=sum(record.wall_s + record.idle_s for record in records),
+        useful_s=useful,
+        verdicts=sum(r.status is Status.MEASURED and r.verdict is not Verdict.INCONCLUSIVE for r in records),
+        devices=Counter(record.device for record in records if record.device is not None),
+        launch_bound=sum(record.launch_bound is True for record in records),
+        marked=sum(record.batches_marked for record in records),
     )
 
 

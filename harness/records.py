@@ -15,9 +15,9 @@ from typing import TypeVar, get_args, get_type_hints
 
 import pyarrow as pa
 
-from actors.messages import BatchRow, ImageRow, Status
+from actors.messages import BatchRow, ImageRow, Layout, Mark, Status, Stopped
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSION_KEY = b"diffharness_schema"  # in the metadata of every table
 
 Row = TypeVar("Row")
@@ -50,6 +50,36 @@ class Protocol(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What the batches and images of a pair come to; all None where it was not measured."""
+
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    speedup_mean_over_mean: float | None = None
+    drift: float | None = None
+    quality_loss: float | None = None
+    quality_loss_low: float | None = None
+    quality_loss_high: float | None = None
+    baseline_clip: float | None = None
+    candidate_clip: float | None = None
+    baseline_seconds_per_image: float | None = None
+    candidate_seconds_per_image: float | None = None
+    candidate_seconds_per_image_low: float | None = None
+    candidate_seconds_per_image_high: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Demands:
+    """What a task asks of its pair; see `harness.requirement.Requirement`."""
+
+    req_speedup: float | None = None
+    req_latency_s: float | None = None
+    req_max_quality_loss: float | None = None
+    requirement_problem: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PairFacts:
     """What is known of one pair before anyone judges it. Only a pair that was measured has figures.
 
@@ -69,6 +99,7 @@ class PairFacts:
     speedup_low: float | None
     speedup_high: float | None
     speedup_mean_over_mean: float | None
+    drift: float | None
     quality_loss: float | None
     quality_loss_low: float | None
     quality_loss_high: float | None
@@ -79,7 +110,13 @@ class PairFacts:
     candidate_seconds_per_image_low: float | None
     candidate_seconds_per_image_high: float | None
     batches_measured: int
+    batches_planned: int
+    batches_repeated: int
+    batches_marked: int
     images_measured: int
+    layout: Layout | None
+    stopped: Stopped | None
+    launch_bound: bool | None
 
     req_speedup: float | None
     req_latency_s: float | None
@@ -96,9 +133,15 @@ class PairFacts:
     baseline_methods: tuple[str, ...] | None
     baseline_load_s: float | None
     baseline_warmup_s: tuple[float, ...] | None
+    baseline_steady: bool | None
+    baseline_compile_s: float | None
     baseline_warm_from_before: bool | None
     baseline_denoiser_calls: float | None
     baseline_peak_memory_bytes: int | None
+    baseline_energy_per_image_j: float | None
+    baseline_gpu_busy: float | None
+    baseline_launches_per_step: float | None
+    baseline_top_kernels: Mapping[str, float] | None
 
     candidate_file: str | None
     candidate_sha256: str | None
@@ -109,8 +152,14 @@ class PairFacts:
     candidate_methods: tuple[str, ...] | None
     candidate_load_s: float | None
     candidate_warmup_s: tuple[float, ...] | None
+    candidate_steady: bool | None
+    candidate_compile_s: float | None
     candidate_denoiser_calls: float | None
     candidate_peak_memory_bytes: int | None
+    candidate_energy_per_image_j: float | None
+    candidate_gpu_busy: float | None
+    candidate_launches_per_step: float | None
+    candidate_top_kernels: Mapping[str, float] | None
 
     reference_file: str | None
     reference_sha256: str | None
@@ -130,6 +179,8 @@ class PairFacts:
     started_at: datetime
     finished_at: datetime
     wall_s: float
+    idle_s: float
+    timed_s: float
     log: str
 
     def __post_init__(self) -> None:
@@ -165,6 +216,8 @@ _ARROW_TYPES: dict[object, pa.DataType] = {
     tuple[str, ...]: pa.list_(pa.string()),
     tuple[float, ...]: pa.list_(pa.float64()),
     Mapping[str, str]: pa.map_(pa.string(), pa.string()),
+    Mapping[str, float]: pa.map_(pa.string(), pa.float64()),
+    tuple[Mark, ...]: pa.list_(pa.string()),
 }
 
 
@@ -238,7 +291,9 @@ def _cell(value: object) -> object:
 def _value(kind: object, cell: object) -> object:
     """A cell as its field's type."""
     if isinstance(cell, list):
-        return dict(cell) if kind == Mapping[str, str] else tuple(cell)
+        if kind in (Mapping[str, str], Mapping[str, float]):
+            return dict(cell)
+        return tuple(Mark(mark) for mark in cell) if kind == tuple[Mark, ...] else tuple(cell)
     if isinstance(cell, str) and isinstance(kind, type) and issubclass(kind, StrEnum):
         return kind(cell)
     return cell

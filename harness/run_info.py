@@ -59,6 +59,11 @@ def write_run_info(folder: Path, run_info: Mapping[str, Any], order: Sequence[st
     replace_json(folder / "run.json", {**info, "prompt_ids": list(order)})
 
 
+def write_spent(folder: Path, spent: Mapping[str, Any]) -> None:
+    """Add what the time of the actors went into, over all runs in this folder."""
+    replace_json(folder / "run.json", {**(read_run_info(folder) or {}), "spent": spent})
+
+
 def _refuse_strangers(folder: Path) -> None:
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     strangers = sorted(name for name in names if name != LOCK_FILE and not name.startswith(ASIDE))

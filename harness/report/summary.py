@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.model_config import ModelConfig
-from harness.judge import NOT_GIVEN, Counts, Summary
+from harness.judge import NOT_GIVEN, Counts, Spent, Summary
 from harness.modelfile import Comparison
 from harness.records import PairRecord, Verdict
 from harness.report import text
@@ -82,7 +82,7 @@ def print_pairs(console: Console, records: Sequence[PairRecord]) -> None:
 def print_summary(console: Console, summary: Summary) -> None:
     """Print the statistics of a run."""
     console.print()
-    for line in _totals(summary.total):
+    for line in (*_totals(summary.total), *_costs(summary.spent)):
         console.print(Text(line))
     console.print()
     table = _table()
@@ -183,6 +183,24 @@ def _totals(total: Counts) -> Iterator[str]:
         yield f"mean achievement rate of hard tasks: {rate} (of {total.achievement_known})"
     if total.protocols_differ:
         yield f"verdicts on which the strict and the fixed protocol differ: {total.protocols_differ}"
+
+
+def _costs(spent: Spent) -> Iterator[str]:
+    if spent.seconds_per_verdict is not None and spent.useful_share is not None:
+        yield (
+            f"{text.duration(spent.actors_s)} of the actors' time, {text.seconds(spent.seconds_per_verdict)} "
+            f"a verdict, {text.percent(spent.useful_share)} of it in warm-up and judged batches"
+        )
+    if len(spent.devices) > 1:
+        names = ", ".join(f"{count} pairs on {text.plain(name, 40)}" for name, count in spent.devices.items())
+        yield f"the devices are not alike, and their times not to be compared: {names}"
+    if spent.launch_bound:
+        yield (
+            f"pairs whose baseline waits for the CPU that launches its kernels: {spent.launch_bound}; their speedups "
+            "hold for this host's CPU"
+        )
+    if spent.marked:
+        yield f"batches that the machine disturbed, and that are judged all the same: {spent.marked}"
 
 
 def _add_groups(table: Table, kind: str, groups: Mapping[str, Counts]) -> None:

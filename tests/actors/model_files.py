@@ -1,8 +1,9 @@
-"""Small model files for tests: a pipeline that draws grey squares, and variations of it that misbehave."""
+"""Small model files for tests: a pipeline that draws grey squares, variations of it that misbehave, a plan for both."""
 
 from textwrap import indent
+from typing import Any
 
-from actors.messages import ModelFile
+from actors.messages import ModelFile, Plan
 
 HONEST = """
 import torch
@@ -28,3 +29,22 @@ def honest_but(call: str = "", load: str = "", top: str = "") -> str:
 def model_file(source: str, **call: object) -> ModelFile:
     """A model file that lies nowhere on the disk."""
     return ModelFile("/nowhere/candidate.py", source.encode(), call)
+
+
+def plan(**changes: Any) -> Plan:
+    """A plan of one warm-up call at least that measures all of its batches, with other values for some fields."""
+    plain = {
+        "warmup": (),
+        "warmup_at_least": 1,
+        "warmup_agreement": 0.1,
+        "batches": (),
+        "repeats": (),
+        "order_seed": 0,
+        "profile": False,
+        "stop": never,
+    }
+    return Plan(**{**plain, **changes})
+
+
+def never(batches: object, images: object) -> None:
+    """A stopping rule that does not stop."""

@@ -1,16 +1,18 @@
 """One actor, in this process, with real children: what becomes of a pair, and what is kept for the next."""
 
 import dataclasses
+import time
 
 import pytest
 
 from actors.gpu_actor import GpuActor
-from actors.messages import Batch, Job, Limits, SandboxSpec, ScorerSpec, Status
+from actors.measure import Crowded, Measurement
+from actors.messages import Batch, Job, Layout, Limits, SandboxSpec, ScorerSpec, Side, Status
 from actors.model_config import ModelConfig
 from actors.sandbox import tier_problem
 from actors.scoring import Scorer, ScorerError
 from harness.embedded import EMBEDDED_SCORERS
-from tests.actors.model_files import HONEST, honest_but, model_file
+from tests.actors.model_files import HONEST, honest_but, model_file, plan
 
 CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
 BATCHES = (Batch(("a red circle", "a blue star"), (1, 2)), Batch(("a green ring",), (3,)))
@@ -27,11 +29,12 @@ def actor():
 
 def job(candidate: str, baseline: str = HONEST, reference: ModelConfig = UNKNOWN, reference_file: str = HONEST) -> Job:
     files = model_file(baseline), model_file(candidate), model_file(reference_file)
-    return Job("7", 1, *files, reference, BATCHES[:1], BATCHES, Limits(load_s=60, warmup_s=60, call_s=60))
+    calls = plan(warmup=BATCHES[:1], batches=BATCHES)
+    return Job("7", 1, *files, reference, calls, Limits(load_s=60, warmup_s=60, call_s=60))
 
 
 def test_a_good_pair_is_measured_with_all_that_belongs_to_it(actor):
-    outcome = actor.measure(job(honest_but(call="brightness = 0.25")), more_to_come=False)
+    outcome = actor.measure(job(honest_but(call="brightness = 0.25")), more_to_come=0)
     assert (outcome.status, outcome.detail) == (Status.MEASURED, "")
     assert len(outcome.batches) == 4
     assert len(outcome.images) == 3
@@ -43,16 +46,16 @@ def test_a_good_pair_is_measured_with_all_that_belongs_to_it(actor):
 
 
 def test_a_warm_baseline_is_kept_for_the_next_pair_and_another_one_is_not(actor):
-    actor.measure(job(HONEST), more_to_come=True)
-    first = actor.measure(job(honest_but(call="brightness = 0.1")), more_to_come=True)
-    other = actor.measure(job(HONEST, baseline=honest_but(call="brightness = 0.9")), more_to_come=False)
+    actor.measure(job(HONEST), more_to_come=1)
+    first = actor.measure(job(honest_but(call="brightness = 0.1")), more_to_come=1)
+    other = actor.measure(job(HONEST, baseline=honest_but(call="brightness = 0.9")), more_to_come=0)
     assert first.baseline.warm_from_before
     assert not other.baseline.warm_from_before
 
 
 def test_a_live_pipeline_that_is_not_the_references_is_not_timed(actor):
     stated = ModelConfig("GreyPipeline", "another/model", None, None)
-    outcome = actor.measure(job(HONEST, reference=stated), more_to_come=False)
+    outcome = actor.measure(job(HONEST, reference=stated), more_to_come=0)
     assert outcome.status is Status.CONFIG_MISMATCH
     assert "another/model" in outcome.detail
     assert outcome.batches == ()
@@ -61,7 +64,7 @@ def test_a_live_pipeline_that_is_not_the_references_is_not_timed(actor):
 def test_steps_that_show_only_in_a_call_are_compared_after_the_warm_up(actor):
     hidden = honest_but(call="self.scheduler = type('Scheduler', (), {'num_inference_steps': 7})()")
     stated = ModelConfig("GreyPipeline", "tests/grey", None, 20)
-    outcome = actor.measure(job(hidden, reference=stated), more_to_come=False)
+    outcome = actor.measure(job(hidden, reference=stated), more_to_come=0)
     assert outcome.status is Status.CONFIG_MISMATCH
     assert outcome.detail == "num_inference_steps: reference 20, candidate 7"
     assert outcome.candidate.warmup_s, "known only after a call"
@@ -70,57 +73,72 @@ def test_steps_that_show_only_in_a_call_are_compared_after_the_warm_up(actor):
 
 def test_what_a_references_source_leaves_open_is_taken_from_its_live_pipeline(actor):
     renamed = HONEST.replace("GreyPipeline", "DarkPipeline")
-    outcome = actor.measure(job(HONEST, reference_file=renamed), more_to_come=False)
+    outcome = actor.measure(job(HONEST, reference_file=renamed), more_to_come=0)
     assert outcome.status is Status.CONFIG_MISMATCH
     assert "reference DarkPipeline, candidate GreyPipeline" in outcome.detail
 
 
 def test_a_candidates_failure_is_its_own_and_leaves_the_actor_well(actor):
-    outcome = actor.measure(job(honest_but(call="raise RuntimeError('no luck')")), more_to_come=True)
+    outcome = actor.measure(job(honest_but(call="raise RuntimeError('no luck')")), more_to_come=1)
     assert outcome.status is Status.CALL_ERROR
     assert "no luck" in outcome.detail
     assert "Traceback" in outcome.log
     assert outcome.baseline is not None
-    assert actor.measure(job(HONEST), more_to_come=False).status is Status.MEASURED
+    assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
 
 
 def test_a_baselines_failure_is_not_the_candidates(actor):
-    outcome = actor.measure(job(HONEST, baseline=honest_but(load="import os; os._exit(1)")), more_to_come=False)
+    outcome = actor.measure(job(HONEST, baseline=honest_but(load="import os; os._exit(1)")), more_to_come=0)
     assert outcome.status is Status.BASELINE_FAILED
     assert "exited" in outcome.detail
-    assert actor.measure(job(HONEST), more_to_come=False).status is Status.MEASURED
+    assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
 
 
 def test_a_references_failure_is_not_the_candidates_and_leaves_the_baseline_warm(actor):
     broken = honest_but(load="raise RuntimeError('no weights')")
-    outcome = actor.measure(job(HONEST, reference_file=broken), more_to_come=False)
+    outcome = actor.measure(job(HONEST, reference_file=broken), more_to_come=0)
     assert outcome.status is Status.BASELINE_FAILED
     assert outcome.detail.startswith("of the reference")
-    assert actor.measure(job(HONEST), more_to_come=False).baseline.warm_from_before
+    assert actor.measure(job(HONEST), more_to_come=0).baseline.warm_from_before
 
 
 def test_a_warm_baseline_that_died_while_idle_is_loaded_again(actor):
-    actor.measure(job(HONEST), more_to_come=False)
+    actor.measure(job(HONEST), more_to_come=0)
     actor._kept[1].child.process.kill()
     actor._kept[1].child.process.wait()
-    outcome = actor.measure(job(HONEST), more_to_come=False)
+    outcome = actor.measure(job(HONEST), more_to_come=0)
     assert outcome.status is Status.MEASURED
     assert not outcome.baseline.warm_from_before
 
 
-def test_a_baseline_without_memory_beside_a_candidate_is_nobodys_failure(actor):
-    greedy = honest_but(
-        top="calls = 0",
-        call="global calls\ncalls += 1\nif calls > 1: raise torch.OutOfMemoryError('CUDA out of memory')",
-    )
-    outcome = actor.measure(job(HONEST, baseline=greedy), more_to_come=False)
+def test_where_memory_does_not_hold_both_they_are_measured_in_blocks(actor, monkeypatch):
+    def crowded(self, baseline, candidate):
+        raise Crowded("no memory beside each other")
+
+    monkeypatch.setattr(Measurement, "interleaved", crowded)
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, outcome.layout) == (Status.MEASURED, Layout.BLOCKS)
+    a, b = Side.BASELINE, Side.CANDIDATE
+    assert [(row.side, row.batch) for row in outcome.batches] == [(a, 0), (a, 1), (b, 0), (b, 1), (a, 0), (a, 1)]
+    assert len(outcome.images) == 3
+
+
+def test_a_candidate_without_memory_even_alone_is_out_of_memory(actor):
+    greedy = honest_but(call="raise torch.OutOfMemoryError('CUDA out of memory')")
+    outcome = actor.measure(job(greedy), more_to_come=0)
     assert outcome.status is Status.OUT_OF_MEMORY
-    assert "baseline" in outcome.detail
+    assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
+
+
+def test_time_between_pairs_counts(actor):
+    actor.measure(job(HONEST), more_to_come=0)
+    time.sleep(0.3)
+    assert 0.3 <= actor.measure(job(HONEST), more_to_come=0).idle_s < 1.0
 
 
 def test_the_harness_own_failure_is_an_outcome_too(actor, monkeypatch):
     monkeypatch.setattr(actor.scorer, "score", lambda *_: 1 / 0)
-    outcome = actor.measure(job(HONEST), more_to_come=False)
+    outcome = actor.measure(job(HONEST), more_to_come=0)
     assert outcome.status is Status.INFRASTRUCTURE
     assert "ZeroDivisionError" in outcome.log
 
@@ -129,7 +147,7 @@ def test_progress_tells_the_pair_while_it_runs_and_idle_after(actor, monkeypatch
     seen = []
     now = actor._now
     monkeypatch.setattr(actor, "_now", lambda *args: (now(*args), seen.append(actor.progress())))
-    actor.measure(dataclasses.replace(job(HONEST), pair="42"), more_to_come=False)
+    actor.measure(dataclasses.replace(job(HONEST), pair="42"), more_to_come=0)
     assert [(p.pair, p.batch) for p in seen if p.phase == "measuring"] == [("42", 0), ("42", 1)]
     assert seen[-1].phase == "idle"
 

@@ -1,15 +1,29 @@
 """Turns, clocks and answers, with children that say what a test tells them to."""
 
+import contextlib
 import dataclasses
+import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from actors.measure import LoadedSide, Measurement, SideFailure, ask_config, check_clocks, check_pixels
-from actors.messages import Batch, BatchRow, Job, Limits, Side, Status
+from actors.measure import (
+    Crowded,
+    LoadedSide,
+    Measurement,
+    SideFailure,
+    agree,
+    ask_config,
+    check_clocks,
+    check_pixels,
+    marks_of,
+)
+from actors.messages import Batch, BatchRow, Job, Layout, Limits, Mark, Side, Status, Stopped
 from actors.model_config import ModelConfig
 from actors.sandbox import ChildFailure
-from tests.actors.model_files import HONEST, model_file
+from actors.telemetry import Reading
+from tests.actors.model_files import HONEST, model_file, plan
 
 CONFIG = {
     "pipeline_class": "P",
@@ -25,9 +39,11 @@ class FakeChild:
     """Answers as a child does, and notes in a shared list who was asked for which prompts."""
 
     limits = LIMITS
+    main_pid = 1
 
     def __init__(self, name="child", calls=None, seconds=1.0, size=(8, 8), **answer):
-        self.name, self.calls, self.seconds, self.size, self.answer = name, calls, seconds, size, answer
+        self.name, self.calls, self.size, self.answer = name, calls, size, answer
+        self.seconds = iter(seconds) if isinstance(seconds, list) else itertools.repeat(seconds)
 
     def ask(self, op, limit, header, payload=b"", max_payload=0):
         if op == "config":
@@ -36,8 +52,9 @@ class FakeChild:
         if self.calls is not None:
             self.calls.append((self.name, header["prompts"], header["seeds"]))
         shape = (count, *self.size, 3)
-        answer = {"shape": shape, "device_s": 0.99 * self.seconds, "denoiser_calls": 20, "peak_memory_bytes": None}
-        return {**answer, **self.answer}, bytearray(int(np.prod(shape))), self.seconds
+        seconds = next(self.seconds)
+        answer = {"shape": shape, "device_s": 0.99 * seconds, "denoiser_calls": 20, "peak_memory_bytes": None}
+        return {**answer, "alloc_retries": 0, **self.answer}, bytearray(int(np.prod(shape))), seconds
 
 
 class FakeScorer:
@@ -48,30 +65,182 @@ class FakeScorer:
         return [len(prompt) > 3 for prompt in prompts]
 
 
+class FakeMeter:
+    """Gives one reading after the other, and the last one for good."""
+
+    def __init__(self, *readings):
+        self.readings = list(readings) or [Reading()]
+
+    def settle(self):
+        pass
+
+    def start(self):
+        pass
+
+    def stop(self):
+        return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
+
+
+class FakePace:
+    """A host whose CPU is as fast as ever."""
+
+    def seat(self, pid):
+        return 1.0
+
+    def slowdown(self, pid):
+        return 1.0
+
+
 def side_of(child, side=Side.CANDIDATE):
     return LoadedSide(side, child, 0.1, ModelConfig("P", "m", "S", 20))
 
 
-def job_of(*batches):
+def job_of(*batches, **changes):
     file = model_file(HONEST)
-    return Job("7", 1, file, file, file, ModelConfig("P", "m", "S", 20), (), batches, LIMITS)
+    return Job("7", 1, file, file, file, ModelConfig("P", "m", "S", 20), plan(batches=batches, **changes), LIMITS)
 
 
 BATCHES = (Batch(("a", "bb"), (1, 2)), Batch(("cccc",), (3,)), Batch(("d",), (4,)), Batch(("e",), (5,)))
 
 
-def measured(baseline, candidate, *batches):
-    measurement = Measurement(job_of(*batches), side_of(baseline, Side.BASELINE), side_of(candidate), FakeScorer())
-    measurement.run(lambda phase, done: None)
+def measurement_of(job, meter=None):
+    return Measurement(job, FakeScorer(), meter or FakeMeter(), FakePace(), contextlib.nullcontext, lambda *_: None)
+
+
+def measured(baseline, candidate, *batches, meter=None, **changes):
+    measurement = measurement_of(job_of(*batches, **changes), meter)
+    measurement.interleaved(side_of(baseline, Side.BASELINE), side_of(candidate))
     return measurement
 
 
 def test_both_sides_take_turns_on_the_same_prompts_and_seeds():
     calls = []
     measured(FakeChild("A", calls), FakeChild("B", calls), *BATCHES)
-    assert [name for name, *_ in calls] == ["A", "B", "B", "A", "A", "B", "B", "A"]
+    names = [name for name, *_ in calls]
+    assert names[:2] == names[3:1:-1]
+    assert names[4:6] == names[:5:-1]
     for first, second in zip(calls[::2], calls[1::2], strict=True):
         assert first[1:] == second[1:]
+
+
+def test_a_coin_says_which_side_begins():
+    def begins(seed):
+        calls = []
+        measured(FakeChild("A", calls), FakeChild("B", calls), *BATCHES, order_seed=seed)
+        return calls[0][0]
+
+    counts = Counter(begins(seed) for seed in range(200))
+    assert min(counts["A"], counts["B"]) > 60
+
+
+def test_the_stopping_rule_sees_all_that_was_judged_after_every_batch():
+    seen = []
+
+    def stop(batches, images):
+        seen.append((len(batches), len(images)))
+        return Stopped.VERDICT if len(seen) == 2 else None
+
+    measurement = measured(FakeChild(), FakeChild(), *BATCHES, stop=stop)
+    assert seen == [(2, 2), (4, 3)]
+    assert measurement.stopped is Stopped.VERDICT
+    assert measured(FakeChild(), FakeChild(), *BATCHES).stopped is Stopped.BOUND
+
+
+HOT = Reading(throttle_reasons=("hw_thermal_slowdown",), energy_j=900.0)
+
+
+def test_a_disturbed_batch_is_kept_marked_and_another_one_judged_in_its_place():
+    again = Batch(("again",), (9,))
+    measurement = measured(
+        FakeChild(), FakeChild(), *BATCHES, meter=FakeMeter(Reading(), HOT, Reading()), repeats=(again,)
+    )
+    assert [(row.batch, row.judged) for row in measurement.batches[:4]] == [(0, False)] * 2 + [(1, True)] * 2
+    assert measurement.batches[1].marks == (Mark.THROTTLED,)
+    assert {row.batch for row in measurement.batches if row.judged} == {1, 2, 3, 4}
+    assert [row.prompt for row in measurement.images][-1] == "again"
+    assert [row.turn for row in measurement.batches] == list(range(10))
+
+
+def test_where_all_batches_are_disturbed_the_repeats_end_and_the_marks_stay():
+    again = Batch(("again",), (9,))
+    measurement = measured(FakeChild(), FakeChild(), *BATCHES, meter=FakeMeter(HOT), repeats=(again,))
+    assert Counter(row.judged for row in measurement.batches) == {True: 8, False: 2}
+    assert all(row.marks == (Mark.THROTTLED,) for row in measurement.batches)
+    assert len({row.batch for row in measurement.batches if row.judged}) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "marks"),
+    [
+        ({}, ()),
+        ({"throttle_reasons": ("sw_power_cap",)}, ()),
+        ({"throttle_reasons": ("hw_power_brake", "sw_power_cap")}, (Mark.THROTTLED,)),
+        ({"foreign_processes": 2}, (Mark.FOREIGN_PROCESS,)),
+        ({"host_slowdown": 1.1}, ()),
+        ({"host_slowdown": 1.5, "foreign_processes": 1}, (Mark.FOREIGN_PROCESS, Mark.SLOW_HOST)),
+    ],
+)
+def test_marks_name_what_disturbs_and_not_how_a_card_runs(changes, marks):
+    assert marks_of(dataclasses.replace(ROW, **changes)) == marks
+
+
+def test_memory_that_had_to_be_taken_back_ends_the_turns():
+    with pytest.raises(Crowded):
+        measured(FakeChild(), FakeChild(alloc_retries=1), *BATCHES)
+
+
+def test_in_blocks_the_baseline_is_timed_before_and_after_the_candidate():
+    measurement = measurement_of(job_of(*BATCHES[:2]))
+    baseline, candidate = FakeChild("A", seconds=[1.0, 1.0, 3.0, 3.0]), FakeChild("B", seconds=0.5)
+    sides = (side_of(baseline, Side.BASELINE), side_of(candidate), side_of(baseline, Side.BASELINE))
+    measurement.in_blocks(sides)
+    order = [(row.side, row.batch, row.wall_s) for row in measurement.batches]
+    assert order[:4] == [
+        (Side.BASELINE, 0, 1.0),
+        (Side.BASELINE, 1, 1.0),
+        (Side.CANDIDATE, 0, 0.5),
+        (Side.CANDIDATE, 1, 0.5),
+    ]
+    assert order[4:] == [(Side.BASELINE, 0, 3.0), (Side.BASELINE, 1, 3.0)]
+    assert [row.baseline_clip for row in measurement.images] == [1.0, 2.0, 4.0]
+    assert (measurement.layout, measurement.stopped) == (Layout.BLOCKS, Stopped.BOUND)
+
+
+def test_what_was_measured_in_turns_before_the_blocks_is_kept_and_not_judged():
+    measurement = measurement_of(job_of(*BATCHES[:2]))
+    crowded = FakeChild(alloc_retries=1)
+    with pytest.raises(Crowded):
+        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), side_of(crowded))
+    measurement.in_blocks(
+        [side_of(FakeChild(), Side.BASELINE), side_of(FakeChild()), side_of(FakeChild(), Side.BASELINE)]
+    )
+    assert [row.judged for row in measurement.batches] == [False] * 2 + [True] * 6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls", "steady"),
+    [
+        ([1.0, 1.05, 1.0], 2, True),
+        ([60.0, 1.0, 1.05], 3, True),
+        ([60.0, 1.0, 30.0, 1.0], 4, False),
+        ([4.0, 3.0, 2.0, 1.0], 4, False),
+    ],
+)
+def test_a_side_is_warm_when_two_calls_in_a_row_agree_or_at_the_bound(seconds, calls, steady):
+    side = side_of(FakeChild(seconds=seconds))
+    side.warm_up(plan(warmup=BATCHES, warmup_at_least=2))
+    assert (len(side.warmup_s), side.steady) == (calls, steady)
+
+
+def test_a_side_is_not_warm_before_the_least_number_of_calls():
+    side = side_of(FakeChild(seconds=1.0))
+    side.warm_up(plan(warmup=BATCHES, warmup_at_least=3))
+    assert len(side.warmup_s) == 3
+
+
+def test_times_agree_by_their_ratio():
+    assert agree(1.0, 1.1, 0.1) and agree(1.1, 1.0, 0.1)
+    assert not agree(1.0, 1.11, 0.1)
 
 
 def test_every_call_is_a_row_with_the_supervisors_clock():
@@ -93,11 +262,14 @@ def test_every_image_is_a_row_with_both_scores():
     assert images[1].baseline_clip == images[1].candidate_clip == 2.0
 
 
+BASELINE_BEGINS = 0  # as the coin falls with this seed
+
+
 def test_a_failure_names_its_side_and_keeps_what_was_measured():
     broken = FakeChild(shape=[1, 8, 8, 3])
-    measurement = Measurement(job_of(*BATCHES), side_of(FakeChild(), Side.BASELINE), side_of(broken), FakeScorer())
+    measurement = measurement_of(job_of(*BATCHES, order_seed=BASELINE_BEGINS))
     with pytest.raises(SideFailure) as caught:
-        measurement.run(lambda phase, done: None)
+        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), side_of(broken))
     assert caught.value.side is Side.CANDIDATE
     assert len(measurement.batches) == 1
 
@@ -139,6 +311,7 @@ def test_pixels_must_fit_their_shape_and_their_prompts(shape, size, status):
         {"shape": list(range(100_000))},
         {"denoiser_calls": 1e400},
         {"denoiser_calls": [1]},
+        {"alloc_retries": "none"},
         {"peak_memory_bytes": 2**80},
         {"shape": [float("inf")] * 4},
     ],

@@ -11,7 +11,7 @@ from actors.messages import Batch, Job, Limits, PoolError, PoolSpec, SandboxSpec
 from actors.model_config import ModelConfig
 from actors.pool import Pool, longest, next_job
 from harness.embedded import EMBEDDED_SCORERS
-from tests.actors.model_files import HONEST, honest_but, model_file
+from tests.actors.model_files import HONEST, honest_but, model_file, plan
 
 BATCHES = (Batch(("a red circle",), (1,)),)
 LIMITS = Limits(start_s=120, load_s=60, warmup_s=60, call_s=60)
@@ -25,7 +25,8 @@ def spec(**changes) -> PoolSpec:
 
 def job(pair: str, candidate: str = HONEST, baseline: str = HONEST) -> Job:
     files = model_file(baseline), model_file(candidate), model_file(HONEST)
-    return Job(pair, 1, *files, ModelConfig("GreyPipeline", "tests/grey", "none", 1), BATCHES, BATCHES, LIMITS)
+    calls = plan(warmup=BATCHES, batches=BATCHES)
+    return Job(pair, 1, *files, ModelConfig("GreyPipeline", "tests/grey", "none", 1), calls, LIMITS)
 
 
 def test_the_next_job_shares_the_warm_baseline_where_one_does():

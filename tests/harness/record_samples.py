@@ -4,9 +4,9 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
-from actors.messages import BatchRow, ImageRow, Side, Status
+from actors.messages import BatchRow, ImageRow, Layout, Side, Status, Stopped
 from harness.judge import Criteria, judged
-from harness.records import PairFacts, PairRecord, Protocol
+from harness.records import Figures, PairFacts, PairRecord, Protocol
 
 STRICT = Criteria(Protocol.STRICT, max_quality_loss=0.05)
 FIXED = Criteria(Protocol.FIXED, max_quality_loss=0.05)
@@ -33,7 +33,12 @@ MEASURED: dict[str, Any] = {
     "candidate_seconds_per_image_low": 0.66,
     "candidate_seconds_per_image_high": 0.70,
     "batches_measured": 4,
+    "batches_planned": 8,
+    "batches_repeated": 0,
+    "batches_marked": 0,
     "images_measured": 16,
+    "layout": Layout.INTERLEAVED,
+    "stopped": Stopped.VERDICT,
     "req_speedup": 1.5,
     "requirement_source": "text",
     "baseline_file": "/tasks/baseline.py",
@@ -49,23 +54,11 @@ MEASURED: dict[str, Any] = {
     "started_at": datetime(2025, 3, 1, 12, 0, 0, 123456, UTC),
     "finished_at": datetime(2025, 3, 1, 12, 0, 41, tzinfo=UTC),
     "wall_s": 40.876544,
+    "idle_s": 0.25,
+    "timed_s": 26.5,
     "log": "",
 }
-FIGURES = (
-    "speedup",
-    "speedup_low",
-    "speedup_high",
-    "speedup_mean_over_mean",
-    "quality_loss",
-    "quality_loss_low",
-    "quality_loss_high",
-    "baseline_clip",
-    "candidate_clip",
-    "baseline_seconds_per_image",
-    "candidate_seconds_per_image",
-    "candidate_seconds_per_image_low",
-    "candidate_seconds_per_image_high",
-)
+FIGURES = [field.name for field in dataclasses.fields(Figures)]
 
 
 def facts(**changes: Any) -> PairFacts:

@@ -85,16 +85,20 @@ def test_a_broken_file_is_named(tmp_path):
 CAPTIONS = [[f"caption {row}, way {way}" for way in range(3)] for row in range(50)]
 
 
-@given(prompts=st.integers(1, 20), size=st.integers(1, 7), warmup=st.integers(1, 3), seed=st.integers(0, 2**31))
-def test_prompts_are_cut_into_batches_and_none_comes_twice(prompts, size, warmup, seed):
-    drawn = draw_prompts(CAPTIONS, seed, prompts, size, warmup)
-    sizes = [len(batch.prompts) for batch in drawn.timed]
-    assert sum(sizes) == prompts
-    assert all(count == size for count in sizes[:-1])
-    assert [len(batch.prompts) for batch in drawn.warmup] == [size] * warmup
-    batches = [*drawn.timed, *drawn.warmup]
-    rows = [prompt.split(",")[0] for batch in batches for prompt in batch.prompts]
-    seeds = [seed for batch in batches for seed in batch.seeds]
+@given(
+    batches=st.integers(1, 5),
+    size=st.integers(1, 5),
+    warmup=st.integers(1, 3),
+    repeats=st.integers(0, 2),
+    seed=st.integers(0, 2**31),
+)
+def test_prompts_are_cut_into_batches_and_none_comes_twice(batches, size, warmup, repeats, seed):
+    drawn = draw_prompts(CAPTIONS, seed, batches * size, size, warmup, repeats)
+    assert (len(drawn.timed), len(drawn.warmup), len(drawn.repeats)) == (batches, warmup, repeats)
+    every = [*drawn.timed, *drawn.warmup, *drawn.repeats]
+    assert {len(batch.prompts) for batch in every} == {size}
+    rows = [prompt.split(",")[0] for batch in every for prompt in batch.prompts]
+    seeds = [seed for batch in every for seed in batch.seeds]
     assert len(set(rows)) == len(rows)
     assert len(set(seeds)) == len(seeds) == len(rows)
 

@@ -29,10 +29,25 @@ def test_diffbench_has_the_papers_protocol():
 
 def test_overrides_go_before_the_file(tmp_path):
     path = written(tmp_path, "evaluation: {prompts: 8, batch_size: 2}\n")
-    config = load_config(path, ["evaluation.prompts=3", "limits.call_s=5", "sandbox.tiers=[process]"])
-    assert (config.evaluation.prompts, config.evaluation.batch_size) == (3, 2)
+    config = load_config(path, ["evaluation.prompts=6", "limits.call_s=5", "sandbox.tiers=[process]"])
+    assert (config.evaluation.prompts, config.evaluation.batch_size) == (6, 2)
     assert config.limits.call_s == 5
     assert config.sandbox.tiers == ("process",)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.prompts=6", r"evaluation\.batch_size: .*6 prompts \(evaluation\.prompts\) make no whole batches"),
+        (
+            "evaluation.warmup_batches=9",
+            r"evaluation\.max_warmup_batches: .*below evaluation\.warmup_batches, which is 9",
+        ),
+    ],
+)
+def test_numbers_of_batches_that_contradict_each_other_are_refused(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
 
 
 def test_paths_in_a_file_count_from_its_folder(tmp_path):

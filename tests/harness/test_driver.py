@@ -11,7 +11,8 @@ from actors.sandbox import model_root
 from harness import driver, run
 from harness.captions import Prompts
 from harness.config import Config, ConfigError, load_config
-from harness.driver import FileReader, ModelNotFound, Planned, find_model, plan_pair, pool_spec, require_fitting_scorer
+from harness.driver import pool_spec, require_fitting_scorer
+from harness.planning import FileReader, ModelNotFound, Planned, find_model, plan_pair
 from harness.run_info import ResultSetError
 from harness.tasks import load_pairs
 from tests.harness.record_samples import batches

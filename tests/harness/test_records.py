@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import os
 import re
 import resource
@@ -14,10 +15,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from actors.messages import BatchRow, ImageRow, Machine, Outcome, Side, SideReport, Status
+from actors.messages import BatchRow, ImageRow, Layout, Machine, Mark, Outcome, Side, SideReport, Status, Stopped
 from actors.model_config import ModelConfig
+from actors.profiling import Profile
 from harness import durable, records
-from harness.evaluation import SourceFacts, Sources, make_record
+from harness.evaluation import Looks, SourceFacts, Sources, make_record
 from harness.judge import judged
 from harness.records import (
     BATCHES_SCHEMA,
@@ -112,7 +114,7 @@ def test_a_run_ends_in_tables_in_the_annotations_order(tmp_path):
     assert column(folder, "batches", "prompt_id") == ["c"] * 4 + ["a"] * 4 + ["b"] * 4
     assert column(folder, "batches", "turn") == [0, 1, 2, 3] * 3
     assert column(folder, "images", "prompt") == [f"picture {index}" for index in range(8)] * 3
-    assert pq.read_schema(folder / "pairs.parquet").metadata[b"diffharness_schema"] == b"1"
+    assert pq.read_schema(folder / "pairs.parquet").metadata[b"diffharness_schema"] == b"2"
     assert not (folder / "parts").exists()
     assert [kept.prompt_id for kept in ResultSet.load(folder)] == ["c", "a", "b"]
     run = json.loads((folder / "run.json").read_text())
@@ -426,17 +428,20 @@ def outcome(**changes):
         "status": Status.MEASURED,
         "detail": "",
         "machine": MACHINE,
-        "baseline": SideReport(STATED, 2.5, (9.0, 4.5), warm_from_before=True),
-        "candidate": SideReport(LIVE, 3.5, (7.0, 2.5)),
+        "baseline": SideReport(STATED, 2.5, (9.0, 4.5), steady=True, warm_from_before=True),
+        "candidate": SideReport(LIVE, 3.5, (7.0, 2.5), steady=True),
         "batches": tuple(batches(3)),
         "images": tuple(images(12)),
+        "layout": Layout.INTERLEAVED,
+        "stopped": Stopped.BOUND,
         "wall_s": 41.0,
+        "idle_s": 0.5,
     }
     return Outcome(**{**fields, **changes})
 
 
 def made(of=PAIR, sources=SOURCES, **changes):
-    return make_record(of, sources, outcome(**changes), STRICT, 0.9, NOW)
+    return make_record(of, sources, outcome(**changes), STRICT, Looks(0.9, planned=3), NOW)
 
 
 def test_a_measured_outcome_becomes_figures_and_a_verdict():
@@ -456,6 +461,56 @@ def test_a_measured_outcome_becomes_figures_and_a_verdict():
     assert (kept.device, kept.versions, kept.attempt) == ("NVIDIA H100 80GB HBM3", {"torch": "2.6.0"}, 2)
 
 
+def test_the_intervals_allow_for_the_looks_that_were_planned():
+    rows = [dataclasses.replace(row, wall_s=row.wall_s * (1 + 0.01 * row.turn)) for row in batches(6)]
+    few, many = (
+        make_record(PAIR, SOURCES, outcome(batches=tuple(rows), images=tuple(images(24))), STRICT, looks, NOW)
+        for looks in (Looks(0.95, planned=6), Looks(0.95, planned=32))
+    )
+    assert few.speedup == many.speedup
+    assert many.speedup_low < few.speedup_low < few.speedup
+    early = made(batches=tuple(batches(2)), images=tuple(images(8)))
+    assert (early.speedup, early.speedup_low) == (pytest.approx(2.0), None)
+
+
+def test_what_was_disturbed_and_repeated_is_counted_and_not_judged():
+    first, *rest = [(rows[0], rows[1]) for rows in zip(batches(4)[::2], batches(4)[1::2], strict=True)]
+    spoilt = [dataclasses.replace(row, judged=False, wall_s=99.0, marks=(Mark.THROTTLED,)) for row in first]
+    slow = [dataclasses.replace(row, marks=(Mark.SLOW_HOST,)) for row in rest[0]]
+    kept = made(batches=(*spoilt, *slow, *(row for pair in rest[1:] for row in pair)))
+    assert (kept.batches_measured, kept.batches_repeated, kept.batches_marked) == (3, 1, 1)
+    assert kept.speedup == pytest.approx(2.0)
+    assert kept.timed_s == pytest.approx(3 * 6.6)
+
+
+def test_blocks_take_the_middle_of_the_baselines_two_and_widen_the_interval_by_their_drift():
+    rows = batches(3)
+    later = [dataclasses.replace(row, wall_s=4.4 * 1.21) for row in rows if row.side is Side.BASELINE]
+    kept = made(batches=(*rows, *later), layout=Layout.BLOCKS)
+    assert kept.speedup == pytest.approx(2.0 * 1.1)
+    assert kept.drift == pytest.approx(math.log(1.21))
+    assert kept.speedup_low == pytest.approx(2.0)
+    assert kept.speedup_high == pytest.approx(2.0 * 1.21)
+
+
+def test_what_each_side_cost():
+    profile = Profile(gpu_s=1.1, launches=5_000, top_kernels=(("gemm", 0.5), ("softmax", 0.25)))
+    compiled = dataclasses.replace(LIVE, methods=("torch_compile",))
+    rows = tuple(dataclasses.replace(row, energy_j=100.0 if row.side is Side.BASELINE else 60.0) for row in batches(3))
+    kept = made(
+        batches=rows,
+        baseline=SideReport(STATED, 2.5, (9.0, 4.5), steady=True, profile=profile),
+        candidate=SideReport(compiled, 3.5, (60.0, 32.5, 2.5, 2.5), steady=True),
+    )
+    assert (kept.baseline_energy_per_image_j, kept.candidate_energy_per_image_j) == (25.0, 15.0)
+    assert (kept.baseline_gpu_busy, kept.launch_bound) == (pytest.approx(0.25), True)
+    assert (kept.baseline_launches_per_step, kept.baseline_top_kernels) == (100.0, {"gemm": 0.5, "softmax": 0.25})
+    assert (kept.candidate_gpu_busy, kept.candidate_top_kernels) == (None, None)
+    assert (kept.baseline_compile_s, kept.candidate_compile_s) == (None, 57.5 + 30.0)
+    unread = made(batches=(dataclasses.replace(rows[0], energy_j=None), *rows[1:]))
+    assert unread.baseline_energy_per_image_j is None
+
+
 def test_a_sides_configuration_is_the_live_one_and_the_source_where_that_is_silent():
     kept = made()
     assert kept.candidate_scheduler_class == "DDIMScheduler"
@@ -467,7 +522,7 @@ def test_a_sides_configuration_is_the_live_one_and_the_source_where_that_is_sile
 
 def test_a_method_that_a_child_made_up_is_none():
     liar = dataclasses.replace(LIVE, methods=("deepcache", "\x1b[31mten times faster", "x" * 10_000))
-    assert made(candidate=SideReport(liar, 3.5, (7.0, 2.5))).candidate_methods == ("deepcache", "tome")
+    assert made(candidate=SideReport(liar, 3.5, (7.0, 2.5), steady=True)).candidate_methods == ("deepcache", "tome")
 
 
 def test_a_broken_off_pair_has_no_figures_but_says_how_far_it_came():
@@ -517,4 +572,4 @@ def test_halves_of_pairs_have_records(tmp_path):
 
 
 def test_the_schema_version_is_that_of_the_page():
-    assert records.SCHEMA_VERSION == 1
+    assert records.SCHEMA_VERSION == 2

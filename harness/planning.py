@@ -1,0 +1,191 @@
+"""What a run is going to do: model files are read, pairs checked by their sources, the calls of each laid out."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.messages import Job, ModelFile, Outcome, Plan, Status
+from harness.captions import SEEDS, Prompts, draw_prompts, read_captions
+from harness.config import Config, ConfigError
+from harness.embedded import EMBEDDED_PIPELINES
+from harness.evaluation import Looks, SourceFacts, Sources
+from harness.judge import Criteria
+from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_model_file
+from harness.records import Demands, Protocol
+from harness.requirement import Requirement
+from harness.stopping import MeasureAll, StopWhenKnown
+from harness.tasks import Pair, Unpaired
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A pair before it is measured: a job, or an outcome where none is needed."""
+
+    pair: Pair | Unpaired
+    sources: Sources
+    next: Job | Outcome
+
+
+class ModelNotFound(ValueError):
+    """A baseline or reference file names a model that no child could load."""
+
+
+def find_model(name: str, beside: Path) -> str:
+    """The folder of the model that a file in the folder `beside` calls `name`.
+
+    It is looked for as an absolute path, as one from the file or from here, and in the hub's cache of this user.
+    Raises ModelNotFound.
+    """
+    if Path(name).is_absolute():
+        return name
+    if ".." in Path(name).parts or Path(name) == Path():
+        raise ModelNotFound(f"the model {name!r} lies outside of what a child sees: name it by an absolute path")
+    for folder in (beside / name, Path.cwd() / name):
+        if folder.is_dir():
+            return str(folder.resolve())
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return str(snapshot_download(name, local_files_only=True))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelNotFound(
+            f"the model {name!r} is no folder, not under `models` in the configuration, and not in the hub's cache of "
+            f"this user; a child has no network, so fetch it first: hf download {name}"
+        ) from error
+
+
+class FileReader:
+    """Reads the model files of a run, each one once, and gathers the local models that trusted ones name."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.models = {name: str(folder) for name, folder in EMBEDDED_PIPELINES.items()}
+        for name, folder in config.models.items():
+            if not folder.is_dir():
+                raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
+            self.models[name] = str(folder.absolute())
+        self._configured = frozenset(self.models)
+        self._read: dict[Path, tuple[ModelFile, SourceFacts]] = {}
+
+    def read(self, path: Path) -> tuple[ModelFile, SourceFacts]:
+        """The file as it travels, and what its source says. Raises ModelFileError."""
+        if path not in self._read:
+            stated = read_model_file(path)
+            file = ModelFile(str(path.absolute()), path.read_bytes(), self.config.call, stated.num_inference_steps)
+            self._read[path] = file, SourceFacts(file.sha256, stated)
+        return self._read[path]
+
+    def read_trusted(self, path: Path) -> tuple[ModelFile, SourceFacts]:
+        """As `read`; and the model that the file names becomes one that every model file may load.
+
+        Raises ModelFileError and ModelNotFound.
+        """
+        file, facts = self.read(path)
+        name = facts.config.model_id if facts.config else None
+        if name is not None and name not in self._configured:
+            folder = find_model(name, path.absolute().parent)
+            if self.models.setdefault(name, folder) != folder:
+                raise ModelNotFound(
+                    f"{path}: the model {name!r} is {folder} here and {self.models[name]} for another file of this "
+                    "run; name them by absolute paths, or under `models` in the configuration"
+                )
+        return file, facts
+
+
+def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: FileReader) -> Planned:
+    """What is to be done for a pair: nothing where its sources alone decide."""
+    name = prompt_id(pair)
+    if isinstance(pair, Unpaired):
+        if pair.task is None:
+            ended = Outcome(name, 1, Status.MISSING_TASK, "the annotation has no entry for this candidate")
+        else:
+            ended = Outcome(
+                name, 1, Status.MISSING_CANDIDATE, "the annotation has an entry, the generated file has none"
+            )
+        return Planned(pair, Sources(), ended)
+    sources = Sources()
+    try:
+        reference, reference_facts = reader.read_trusted(pair.task.reference_file)
+        baseline, baseline_facts = reader.read_trusted(pair.task.baseline_file)
+    except (ModelFileError, ModelNotFound, OSError) as error:
+        return Planned(pair, sources, Outcome(name, 1, Status.BASELINE_FAILED, str(error)))
+    sources = Sources(baseline=baseline_facts, reference=reference_facts)
+    try:
+        candidate, candidate_facts = reader.read(pair.candidate_file)
+    except ModelFileError as error:
+        status = Status.NO_PIPELINE if error.kind is Problem.NO_PIPELINE else Status.BAD_SOURCE
+        return Planned(pair, sources, Outcome(name, 1, status, str(error)))
+    except OSError as error:
+        return Planned(pair, sources, Outcome(name, 1, Status.BAD_SOURCE, str(error)))
+    sources = Sources(baseline_facts, candidate_facts, reference_facts)
+    assert reference_facts.config is not None and candidate_facts.config is not None
+    comparison = compare_model_configs(reference_facts.config, candidate_facts.config)
+    if not comparison.matches:
+        detail = "; ".join(str(difference) for difference in comparison.differences)
+        return Planned(pair, sources, Outcome(name, 1, Status.CONFIG_MISMATCH, detail))
+    job = Job(
+        pair=name,
+        attempt=1,
+        baseline=baseline,
+        candidate=candidate,
+        reference=reference,
+        reference_config=reference_facts.config,
+        plan=measuring_plan(name, pair.task.requirement, prompts, config),
+        limits=config.limits,
+    )
+    return Planned(pair, sources, job)
+
+
+def measuring_plan(name: str, requirement: Requirement, prompts: Prompts, config: Config) -> Plan:
+    """Which calls are made for a pair, and when they end."""
+    settings = config.evaluation
+    demands = Demands(
+        req_speedup=requirement.speedup,
+        req_latency_s=requirement.latency_s,
+        req_max_quality_loss=requirement.max_quality_loss,
+        requirement_problem=requirement.problem,
+    )
+    strict = Protocol(settings.protocol) is Protocol.STRICT
+    known = StopWhenKnown(demands, criteria(config), looks(config), settings.half_width)
+    return Plan(
+        warmup=prompts.warmup,
+        warmup_at_least=settings.warmup_batches,
+        warmup_agreement=settings.warmup_agreement,
+        batches=prompts.timed,
+        repeats=prompts.repeats,
+        order_seed=zlib.crc32(f"{prompts.timed[0].seeds[0]} {name}".encode()),  # as secret as the seeds are
+        profile=settings.profile,
+        stop=known if strict else MeasureAll(),
+    )
+
+
+def criteria(config: Config) -> Criteria:
+    """What the pairs of a run are judged by."""
+    return Criteria(Protocol(config.evaluation.protocol), config.evaluation.max_quality_loss)
+
+
+def looks(config: Config) -> Looks:
+    """How often the intervals of a pair are looked at."""
+    settings = config.evaluation
+    return Looks(settings.confidence, settings.prompts // settings.batch_size)
+
+
+def draw_seed(config: Config) -> int:
+    """What the prompts and seeds of a run are drawn with: the configured seed, else a fresh secret."""
+    return secrets.randbelow(SEEDS) if config.evaluation.seed is None else config.evaluation.seed
+
+
+def read_prompts(config: Config, seed: int) -> Prompts:
+    """The prompts of a run. Raises CaptionsError."""
+    captions = read_captions(config.captions.source, config.captions.column, config.captions.split)
+    plan = config.evaluation
+    return draw_prompts(captions, seed, plan.prompts, plan.batch_size, plan.max_warmup_batches, plan.max_repeats)
+
+
+def prompt_id(pair: Pair | Unpaired) -> str:
+    """The id of a pair or of a half of one."""
+    return pair.task.prompt_id if isinstance(pair, Pair) else pair.prompt_id
