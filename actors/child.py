@@ -246,6 +246,23 @@ def end_with(supervisor_fd: int) -> None:
     os._exit(1)
 
 
+def warm_up_cuda() -> None:
+    """Has CUDA's libraries load what they load on first use: a model file's first call would wait for it."""
+    import torch
+    from torch.nn import functional as nn
+
+    if not torch.cuda.is_available():
+        return
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        images = torch.ones(2, 64, 16, 16, device="cuda", dtype=dtype)
+        kernel = torch.ones(64, 64, 3, 3, device="cuda", dtype=dtype)
+        images = nn.interpolate(nn.silu(nn.group_norm(nn.conv2d(images, kernel, padding=1), 32)), scale_factor=2.0)
+        tokens = nn.layer_norm(nn.linear(images.flatten(2).transpose(1, 2), kernel[:, :, 0, 0]), (64,))
+        nn.scaled_dot_product_attention(tokens[:, None], tokens[:, None], tokens[:, None])
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+
+
 def main() -> None:
     """Imports, says so, and serves."""
     requests_fd, answers_fd = int(sys.argv[1]), int(sys.argv[2])
@@ -254,6 +271,7 @@ def main() -> None:
     start = time.perf_counter()
     for name in sys.argv[3:]:
         importlib.import_module(name)
+    warm_up_cuda()
     channel = Channel(requests_fd, answers_fd)
     channel.send({"import_s": time.perf_counter() - start})
     Requests(channel).serve()

@@ -1,7 +1,8 @@
-"""What machine this is: its device and the versions that a result depends on. Loads torch only to look at a GPU."""
+"""What machine this is, and which of its CPUs an actor keeps to. Loads torch only to look at a GPU."""
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,6 +58,17 @@ def gpu_place(uuid: str) -> tuple[int, int]:
         return pynvml.nvmlDeviceGetIndex(handle), pynvml.nvmlDeviceGetCount()
     finally:
         pynvml.nvmlShutdown()
+
+
+def stay_on_cpus(place: int, threads: int) -> None:
+    """Keeps this thread, and every child that it starts, on `threads` CPUs of its own.
+
+    The scheduler would let each child settle on a CPU of its choice. CPUs differ, by their neighbours on the machine if
+    by nothing else, and that would pass for a difference between the two sides of a pair.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    start = place * threads % len(cpus)
+    os.sched_setaffinity(0, (cpus * 2)[start : start + threads])
 
 
 def cpu_name() -> str:

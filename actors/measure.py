@@ -34,7 +34,6 @@ from actors.messages import (
     Stopped,
 )
 from actors.model_config import METHODS, ModelConfig
-from actors.pace import HostPace
 from actors.profiling import Profile, read_profile
 from actors.sandbox import Child, ChildFailure
 from actors.scoring import Scorer
@@ -43,8 +42,6 @@ from actors.telemetry import DISTURBING, GpuMeter
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Stillness = Callable[[], AbstractContextManager[None]]
 Report = Callable[[str, int], None]  # the phase, and the judged batches so far
-
-SLOW_HOST = 1.15  # a CPU that is slower than this, beside the fastest seen, disturbs a call
 
 
 @dataclass
@@ -170,11 +167,9 @@ class Crowded(Exception):
 class Measurement:
     """Times the calls of a pair. `batches` and `images` hold what is measured, also when it ends early."""
 
-    def __init__(
-        self, job: Job, scorer: Scorer, meter: GpuMeter, pace: HostPace, stillness: Stillness, report: Report
-    ) -> None:
+    def __init__(self, job: Job, scorer: Scorer, meter: GpuMeter, stillness: Stillness, report: Report) -> None:
         """`stillness` makes a context in which nothing of ours but the call uses a CPU."""
-        self.job, self.scorer, self.meter, self.pace = job, scorer, meter, pace
+        self.job, self.scorer, self.meter = job, scorer, meter
         self.stillness, self.report = stillness, report
         self.layout: Layout | None = None
         self.stopped: Stopped | None = None
@@ -242,9 +237,7 @@ class Measurement:
 
     def _turn(self, side: LoadedSide, batch: Batch, number: int) -> Pixels:
         """One timed call; its row has all that is known of the machine meanwhile."""
-        pid = side.child.main_pid
         with self.stillness():
-            before = self.pace.seat(pid)
             self.meter.start()
             try:
                 with failures_of(side.side):
@@ -252,8 +245,7 @@ class Measurement:
                     check_clocks(row, self.job.limits)
             finally:
                 reading = self.meter.stop()
-            paces = [pace for pace in (before, self.pace.slowdown(pid)) if pace is not None]
-        row = replace(row, **asdict(reading), host_slowdown=max(paces, default=None))
+        row = replace(row, **asdict(reading))
         self.batches.append(replace(row, marks=marks_of(row)))
         return pixels
 
@@ -269,7 +261,6 @@ def marks_of(row: BatchRow) -> tuple[Mark, ...]:
     signs = {
         Mark.THROTTLED: not DISTURBING.isdisjoint(row.throttle_reasons or ()),
         Mark.FOREIGN_PROCESS: bool(row.foreign_processes),
-        Mark.SLOW_HOST: (row.host_slowdown or 1.0) > SLOW_HOST,
     }
     return tuple(mark for mark, seen in signs.items() if seen)
 

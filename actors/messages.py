@@ -76,7 +76,6 @@ class Mark(StrEnum):
 
     THROTTLED = "throttled"  # the GPU ran slower to stay within its temperature or its supply
     FOREIGN_PROCESS = "foreign_process"  # somebody else was on the GPU
-    SLOW_HOST = "slow_host"  # the CPU that launches the kernels was slower than it can be
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,6 @@ class BatchRow:
     started_at: float  # seconds since the epoch
     judged: bool = True  # False: the machine disturbed this batch, and another one was measured in its place
     marks: tuple[Mark, ...] = ()  # what disturbed this call
-    host_slowdown: float | None = None  # of the CPU that the child's main thread is on, beside the fastest seen
     # What NVML says of the GPU during the call; see actors.telemetry.Reading.
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None

@@ -19,8 +19,8 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from actors.machine import stay_on_cpus
 from actors.messages import Job, Outcome, PoolError, PoolSpec, Progress, Status
-from actors.pace import stay_on_cpus
 
 ATTEMPTS = 2  # of a job whose actor died
 START_S = 600.0  # an actor's start: a process, its imports from a cold disk, the CLIP model
@@ -142,8 +142,6 @@ class Pool:
                     job = fitting[next_job(fitting, slot.baseline, {other.baseline for other in self.slots})]
                     waiting.remove(job)
                     pending[self._submit(slot, job, len(waiting) // len(self.slots))] = slot
-            if not pending:
-                return  # the last ones were meant for an actor that is lost
             done, _ = ray.wait(list(pending), timeout=POLL_S)
             self.on_progress(self._progress())
             late = [ref for ref, slot in pending.items() if ref not in done and time.monotonic() > slot.deadline]

@@ -101,7 +101,6 @@ class Child:
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
         self._ready = self._closed = False
-        self.main_pid = self.process.pid  # of the interpreter; known once it is ready
 
     def __enter__(self) -> Child:
         return self
@@ -115,7 +114,6 @@ class Child:
             self.resume()  # a spare one may have been paused in its imports
             self._receive("start", "start_s", 0, time.perf_counter() + self.limits.start_s)
             self._ready = True
-            self.main_pid = self.pids()[-1]  # bwrap, its init, and the interpreter, which has started nothing yet
 
     def ask(
         self, op: str, limit: str, header: Mapping[str, Any], payload: bytes = b"", max_payload: int = 0

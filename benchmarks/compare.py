@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -98,10 +99,12 @@ def mean_images(rows: Sequence[Row], column: str) -> float:
 
 
 def run(arguments: Sequence[str | Path]) -> float:
-    """Runs a command of this interpreter on one GPU; its seconds. Raises CalledProcessError."""
+    """Runs a command of this interpreter on one GPU; its seconds. Where it fails, so does this program."""
     start = time.perf_counter()
     environment = {"CUDA_VISIBLE_DEVICES": "0", **os.environ}
-    subprocess.run([sys.executable, *map(str, arguments)], check=True, env=environment)
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=environment)
+    if done.returncode != 0:
+        sys.exit(f"{shlex.join(map(str, arguments))}: ended with {done.returncode}; what it said stands above")
     return time.perf_counter() - start
 
 

@@ -18,7 +18,8 @@ from harness.driver import pool_spec, require_fitting_scorer
 from harness.evaluation import SourceFacts, Sources, make_record, paired_batches
 from harness.planning import FileReader, criteria, draw_seed, looks, measuring_plan, read_prompts
 from harness.records import PairRecord
-from harness.report.display import Display
+from harness.report.display import DETAIL_LENGTH, Display
+from harness.report.text import plain
 from harness.requirement import Requirement
 from harness.tasks import Difficulty, Pair, Task
 
@@ -64,7 +65,9 @@ class SelfPair:
         """What a calibration keeps of its record and its timed calls."""
         size = self.config.evaluation.batch_size
         if record.status is not Status.MEASURED:
-            return CalibrationFailure(actor=self.actor, batch_size=size, status=record.status, detail=record.detail)
+            # The detail may come out of the model file, with characters that JSON cannot hold.
+            detail = plain(record.detail, DETAIL_LENGTH)
+            return CalibrationFailure(actor=self.actor, batch_size=size, status=record.status, detail=detail)
         sides = (record.baseline_seconds_per_image, record.candidate_seconds_per_image)
         return CalibrationRow.model_validate(
             {
@@ -109,7 +112,7 @@ def calibrate(
     with Pool(pool_spec(config, reader.models), display.progress) as pool:
         sizes = sorted(set(batch_sizes or (GPU_SIZES if pool.on_gpus else CPU_SIZES)))
         everywhere = [
-            replace(pair_of(size), actor=slot.name, place=slot.place) for size in sizes for slot in pool.slots
+            replace(pair, actor=slot.name, place=slot.place) for pair in map(pair_of, sizes) for slot in pool.slots
         ]
         pairs = {pair.name: pair for pair in everywhere}
         display.start(len(pairs), 0)

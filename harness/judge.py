@@ -331,7 +331,7 @@ def _spent(records: Sequence[PairRecord]) -> Spent:
         actors_s=sum(record.wall_s + record.idle_s for record in records),
         useful_s=useful,
         verdicts=sum(r.status is Status.MEASURED and r.verdict is not Verdict.INCONCLUSIVE for r in records),
-        devices=Counter(record.device for record in records if record.device is not None),
+        devices=dict(Counter(record.device for record in records if record.device is not None)),
         launch_bound=sum(record.launch_bound is True for record in records),
         marked=sum(record.batches_marked for record in records),
     )

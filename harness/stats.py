@@ -47,7 +47,7 @@ def confidence_at_look(look: int, planned: int, confidence: float) -> float | No
     Student's t is then used at (Pocock, Biometrika 64(2), 1977).
 
     Three quarters of alpha are spent. Few batches make successive t values less alike than normal ones, so with all
-    of it 5.9% of runs with independent normal noise would miss the truth at 8 batches, and not 5%; the rest is
+    of it 5.8% of runs with independent normal noise would miss the truth at 8 batches, and not 5%; the rest is
     the margin for noise that is not normal. What is missed: benchmarks/coverage.py.
     """
     _require_confidence(confidence)

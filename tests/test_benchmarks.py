@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -45,12 +46,18 @@ def sequential(tmp_path_factory):
     names = ["slow", "other", "raises", "left_out"]
     (folder / "anno.json").write_text(json.dumps([{"prompt_id": name, **task} for name in names]))
     (folder / "gen.json").write_text(json.dumps([{"prompt_id": name, "gen_file": f"{name}.py"} for name in names]))
-    small = ["evaluation.prompts=4", "evaluation.batch_size=2", "evaluation.seed=1", "pool.device=cpu"]
+    small = ["evaluation.prompts=3", "evaluation.batch_size=1", "evaluation.seed=1", "pool.device=cpu"]
     settings = [part for setting in small for part in ("--set", setting)]
     files = ["--anno", "anno.json", "--gen", "gen.json", "--out", "out.json", "--pairs", "3"]
     script = ROOT / "benchmarks" / "sequential.py"
+    # One thread: two that wait for each other take many times as long where tests run beside this one.
     done = subprocess.run(
-        [sys.executable, str(script), *files, *settings], cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, str(script), *files, *settings],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "out.json").read_text()), done.stdout
@@ -60,11 +67,11 @@ def test_the_plain_protocol_measures_a_pair(sequential):
     summary, printed = sequential
     slow = summary["pairs"][0]
     assert slow["error"] is None
-    assert 0.25 < slow["speedup"] < 0.9, "it makes every call twice"
+    assert 0.2 < slow["speedup"] < 0.9, "it makes every call twice"
     assert math.isclose(slow["quality_loss"], 0, abs_tol=1e-6), "the same pictures"
     assert 0 < slow["speedup_low"] < slow["speedup_high"] < math.inf
     assert math.sqrt(slow["speedup_low"] * slow["speedup_high"]) == pytest.approx(slow["speedup"], rel=0.2)
-    assert slow["images"] == 4
+    assert slow["images"] == 3
     assert all(seconds > 0 for seconds in slow["seconds"].values())
     assert sum(slow["seconds"].values()) <= slow["wall_s"]
     assert "slow: speedup 0." in printed
@@ -159,7 +166,7 @@ def test_both_protocols_stand_side_by_side(compare, ours, sequential, tmp_path):
     cells = [list(column.cells) for column in compare.costs([plain, ours]).columns]
     rows = dict(zip(cells[0], zip(*cells[1:], strict=True), strict=True))
     assert rows["pairs"] == ("3", "3")
-    assert rows["images per side and pair"] == ("4.0", "12.0")
+    assert rows["images per side and pair"] == ("3.0", "12.0")
     assert rows["of it start and end, s"] == ("-", "4.0")
     found = [list(column.cells) for column in compare.speedups(plain, ours).columns]
     assert found[3] == ["2.000 (1.900 to 2.100)", "2.000 (1.900 to 2.500)", "-"]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness import evaluate, load_config
+from harness.calibration import read_calibration
 from harness.records import Verdict
 from harness.result_set import ResultSet
 
@@ -158,6 +159,20 @@ def test_one_pair_from_python():
     assert "DPMSolverMultistepScheduler" in record.detail
 
 
+def test_a_calibration_measures_a_file_against_itself_and_suggests_settings(tmp_path):
+    out = tmp_path / "c.json"
+    sizes = ["--batch-size", 1, "--batches", 2]
+    done = command("calibrate", MODELS / "baseline.py", *sizes, "--out", out, *settings())
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = read_calibration(out).rows
+    assert (row.actor, row.device_id, row.batch_size) == ("cpu 0", "cpu", 1)
+    assert row.speedup_low < row.speedup < row.speedup_high
+    assert row.timed - row.disturbed <= 2 <= row.timed
+    (pasted,) = [line for line in done.stdout.splitlines() if line.strip().startswith("--set evaluation.batch_size=1 ")]
+    assert load_config(None, pasted.split()[1::2]).evaluation.batch_size == 1
+    assert str(out) in done.stdout
+
+
 def test_check_says_what_differs_and_exits_with_1():
     assert command("check", MODELS / "baseline.py", MODELS / "tome.py").returncode == 0
     differs = command("check", MODELS / "baseline.py", MODELS / "wrong_steps.py")
@@ -180,6 +195,9 @@ def test_doctor_finds_the_models_and_a_sandbox():
         (["eval", "a.py", "b.py", "--config", "no.yaml"], "no.yaml"),
         (["eval", "a.py", "b.py", "--set", "evaluation.promts=3"], "did you mean evaluation.prompts?"),
         (["eval", "a.py", "b.py", "--set", "captions.source=no.parquet"], "captions.source"),
+        (["calibrate", "no.py"], "no.py: no such file"),
+        (["calibrate", "no.py", "--out", "no/c.json"], "no/c.json: give a file in a folder that is there"),
+        (["calibrate", "no.py", "--batches", "1"], "--batches"),
         (["run", "--anno", "x"], "Missing option"),
         (["frobnicate"], "No such command"),
     ],

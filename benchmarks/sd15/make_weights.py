@@ -1,17 +1,20 @@
-"""Writes a pipeline of Stable Diffusion 1.5's architecture with random weights, in half precision, about 2 GB.
+"""Writes Stable Diffusion 1.5's architecture with random weights, in half precision, and CLIP ViT-L/14 to score with.
 
-    python benchmarks/sd15/make_weights.py FOLDER
+    python benchmarks/sd15/make_weights.py FOLDER    # FOLDER/pipeline, 2.1 GB, and FOLDER/clip, 1.7 GB
 
 Times depend on the architecture alone, so nothing has to be downloaded to measure them; the pictures are noise. The
 sizes are those of the published configurations (UNet 320/640/1280/1280, cross-attention 768, VAE 128/256/512/512,
 CLIP ViT-L/14's text encoder). The tokenizer is the embedded one: which words it knows makes no difference to the time.
 """
 
+import json
 import sys
 from pathlib import Path
 
+import open_clip
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from harness.embedded import EMBEDDED_PIPELINES
@@ -63,10 +66,20 @@ def build() -> StableDiffusionPipeline:
     )
 
 
+def write_clip(folder: Path) -> None:
+    """The architecture that OpenAI's ViT-L/14 has, in open_clip's format; its tokenizer comes with open_clip."""
+    torch.manual_seed(1)
+    model, _, _ = open_clip.create_model_and_transforms("ViT-L-14", device=torch.get_default_device())
+    folder.mkdir(parents=True)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    settings = {"model_cfg": open_clip.get_model_config("ViT-L-14"), "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        pipe = build()
-    pipe.to(torch.float16).save_pretrained(target)
+        build().to(torch.float16).save_pretrained(target / "pipeline")
+        write_clip(target / "clip")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e9:.2f} GB")

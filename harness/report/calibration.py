@@ -50,12 +50,8 @@ def print_calibration(console: Console, calibration: Calibration, config: Config
         console.print(Text(text.plain(what, DETAIL_LENGTH), style="red"))
     if not rows:
         return
-    confidence = f"{100 * calibration.confidence:g}%"
-    console.print(
-        Text(
-            f"{calibration.baseline} against itself, {calibration.batches} batches of each side, {confidence} intervals"
-        )
-    )
+    level = f"intervals of {100 * calibration.confidence:g}%"
+    console.print(Text(f"{calibration.baseline} against itself, {calibration.batches} batches of each side, {level}"))
     for line in _devices(rows):
         console.print(Text(line))
     console.print()
@@ -63,8 +59,8 @@ def print_calibration(console: Console, calibration: Calibration, config: Config
     console.print()
     console.print(Text("Smallest difference of speedup that shows after so many batches, on the noisiest device"))
     console.print(_differences_table(rows, calibration.confidence))
-    console.print()
     for line in (*_unlike_itself(rows), *_agreement(rows, config.pool.tolerance)):
+        console.print()
         console.print(Text(line))
     console.print()
     _print_suggestion(console, rows, config.evaluation)

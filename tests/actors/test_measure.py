@@ -39,7 +39,6 @@ class FakeChild:
     """Answers as a child does, and notes in a shared list who was asked for which prompts."""
 
     limits = LIMITS
-    main_pid = 1
 
     def __init__(self, name="child", calls=None, seconds=1.0, size=(8, 8), **answer):
         self.name, self.calls, self.size, self.answer = name, calls, size, answer
@@ -81,16 +80,6 @@ class FakeMeter:
         return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
 
 
-class FakePace:
-    """A host whose CPU is as fast as ever."""
-
-    def seat(self, pid):
-        return 1.0
-
-    def slowdown(self, pid):
-        return 1.0
-
-
 def side_of(child, side=Side.CANDIDATE):
     return LoadedSide(side, child, 0.1, ModelConfig("P", "m", "S", 20))
 
@@ -104,7 +93,7 @@ BATCHES = (Batch(("a", "bb"), (1, 2)), Batch(("cccc",), (3,)), Batch(("d",), (4,
 
 
 def measurement_of(job, meter=None):
-    return Measurement(job, FakeScorer(), meter or FakeMeter(), FakePace(), contextlib.nullcontext, lambda *_: None)
+    return Measurement(job, FakeScorer(), meter or FakeMeter(), contextlib.nullcontext, lambda *_: None)
 
 
 def measured(baseline, candidate, *batches, meter=None, **changes):
@@ -176,8 +165,7 @@ def test_where_all_batches_are_disturbed_the_repeats_end_and_the_marks_stay():
         ({"throttle_reasons": ("sw_power_cap",)}, ()),
         ({"throttle_reasons": ("hw_power_brake", "sw_power_cap")}, (Mark.THROTTLED,)),
         ({"foreign_processes": 2}, (Mark.FOREIGN_PROCESS,)),
-        ({"host_slowdown": 1.1}, ()),
-        ({"host_slowdown": 1.5, "foreign_processes": 1}, (Mark.FOREIGN_PROCESS, Mark.SLOW_HOST)),
+        ({"foreign_processes": 1, "throttle_reasons": ("hw_slowdown",)}, (Mark.THROTTLED, Mark.FOREIGN_PROCESS)),
     ],
 )
 def test_marks_name_what_disturbs_and_not_how_a_card_runs(changes, marks):

@@ -31,8 +31,17 @@ def job(pair: str, candidate: str = HONEST, baseline: str = HONEST) -> Job:
 
 def test_the_next_job_shares_the_warm_baseline_where_one_does():
     jobs = [job("1"), job("2", baseline=honest_but(call="pass")), job("3")]
-    assert next_job(jobs, jobs[1].baseline.sha256) == 1
-    assert next_job(jobs, "a hash that no job has") == 0
+    assert next_job(jobs, jobs[1].baseline.sha256, {jobs[1].baseline.sha256}) == 1
+    assert next_job(jobs, "a hash that no job has", set()) == 0
+
+
+def test_the_next_job_leaves_a_baseline_to_the_actor_that_holds_it():
+    others = [job(name, baseline=honest_but(call=f"'{name[0]}'")) for name in ("a 1", "b 1", "b 2")]
+    jobs = [job("1"), *others]
+    held = {jobs[0].baseline.sha256}
+    assert next_job(jobs, "", held) == 2, "the one that most jobs need"
+    assert next_job(jobs, "", held | {jobs[2].baseline.sha256}) == 1
+    assert next_job(jobs, "", {one.baseline.sha256 for one in jobs}) == 0
 
 
 def test_a_jobs_deadline_lies_beyond_all_of_its_own_limits():
@@ -80,19 +89,27 @@ def test_an_actor_that_cannot_open_leaves_the_others_to_work(caplog):
             return super()._start(place)
 
     with Half(spec(), lambda progress: None) as pool:
-        assert [outcome.status for outcome in pool.run([job("1"), job("2")])] == [Status.MEASURED] * 2
+        here, lost = (dataclasses.replace(job(f"at {place}"), place=place) for place in range(2))
+        outcomes = {outcome.pair: outcome for outcome in pool.run([job("1"), lost, here])}
+        assert [outcome.pair for outcome in pool.run([lost])] == ["at 1"]
     assert "cpu 1 is not used" in caplog.text
+    assert outcomes["1"].status is outcomes["at 0"].status is Status.MEASURED
+    assert (outcomes["at 1"].status, outcomes["at 1"].detail) == (
+        Status.INFRASTRUCTURE,
+        "the actor that it is meant for is lost",
+    )
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
-def test_both_sides_of_a_pair_run_on_the_same_cpus_and_each_actor_on_its_own():
+def test_both_sides_of_a_pair_run_on_the_cpus_of_the_actor_that_it_is_meant_for():
     where = "import os\nraise RuntimeError(f'on {sorted(os.sched_getaffinity(0))}')"
     with Pool(spec(), lambda progress: None) as pool:
-        sides = [job("1", honest_but(call=where)), job("2", honest_but(load=where), baseline=honest_but(call="pass"))]
-        details = {outcome.pair: outcome.detail.split("on ")[-1] for outcome in pool.run(sides)}
+        sides = [job("1", honest_but(call=where)), job("0", honest_but(load=where), baseline=honest_but(call="pass"))]
+        meant = [dataclasses.replace(side, place=int(side.pair)) for side in sides]
+        details = {outcome.pair: outcome.detail.split("on ")[-1] for outcome in pool.run(meant)}
     available = sorted(os.sched_getaffinity(0))
     half = len(available) // 2
-    assert set(details.values()) == {str(available[:half]), str(available[half : 2 * half])}
+    assert details == {"0": str(available[:half]), "1": str(available[half : 2 * half])}
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_the_mend():

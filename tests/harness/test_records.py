@@ -476,7 +476,7 @@ def test_the_intervals_allow_for_the_looks_that_were_planned():
 def test_what_was_disturbed_and_repeated_is_counted_and_not_judged():
     first, *rest = [(rows[0], rows[1]) for rows in zip(batches(4)[::2], batches(4)[1::2], strict=True)]
     spoilt = [dataclasses.replace(row, judged=False, wall_s=99.0, marks=(Mark.THROTTLED,)) for row in first]
-    slow = [dataclasses.replace(row, marks=(Mark.SLOW_HOST,)) for row in rest[0]]
+    slow = [dataclasses.replace(row, marks=(Mark.FOREIGN_PROCESS,)) for row in rest[0]]
     kept = made(batches=(*spoilt, *slow, *(row for pair in rest[1:] for row in pair)))
     assert (kept.batches_measured, kept.batches_repeated, kept.batches_marked) == (3, 1, 1)
     assert kept.speedup == pytest.approx(2.0)
