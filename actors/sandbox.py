@@ -41,6 +41,13 @@ ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "passwd", "g
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 # Settings of the machine's libraries; everything else of the environment stays outside.
 PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# Left alone, glibc moves its thresholds by what a process has freed so far; two processes of one file then differ in
+# speed for as long as they live: on a CPU by 6% (standard deviation), and by 2% with fixed ones.
+STEADY_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
 LOG_BYTES = 16 * 1024
 
 
@@ -357,6 +364,7 @@ def child_environment(spec: SandboxSpec, device: Device, package_root: str, scra
         "TORCHINDUCTOR_CACHE_DIR": f"{scratch}/inductor",
         "TRITON_CACHE_DIR": f"{scratch}/triton",
         "CUDA_VISIBLE_DEVICES": device.uuid or "",
+        **STEADY_MALLOC,
     }
     if spec.threads is not None:
         environment |= {"OMP_NUM_THREADS": str(spec.threads), "MKL_NUM_THREADS": str(spec.threads)}
