@@ -50,7 +50,7 @@ class Evaluation(Section):
     max_warmup_batches: int = Field(
         6, ge=1, validate_default=True, description="at most, where two calls in a row do not agree before"
     )
-    warmup_agreement: float = Field(0.1, gt=0, lt=1, description="relative difference of two calls that agree")
+    warmup_agreement: float = Field(0.15, gt=0, lt=1, description="relative difference of two calls that agree")
     profile: bool = Field(True, description="one more call of each side under torch's profiler, on a GPU")
     max_quality_loss: float = Field(0.05, ge=0, lt=1, description="largest relative loss of the CLIP score")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
