@@ -48,7 +48,7 @@ def write_tasks(baseline: Path, out: Path, times: int) -> tuple[Path, Path]:
     names = [f"itself-{number:02}" for number in range(1, times + 1)]
     file = str(baseline)
     tasks = [
-        {"prompt_id": name, "prompt_context": "", "req_speedup": REQUIRED, "gt_file": file, "baseline_file": file}
+        {"prompt_id": name, "prompt_context": "", "difficulty": "easy", "req_speedup": REQUIRED, "gt_file": file, "baseline_file": file}
         for name in names
     ]
     anno, gen = (out.with_name(f"{out.name}-{kind}.json") for kind in ("anno", "gen"))
