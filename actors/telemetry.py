@@ -115,10 +115,6 @@ class GpuMeter:
         joules = None if energy_mj is None or self._energy_mj is None else (energy_mj - self._energy_mj) / 1000
         return _reading(samples, joules, self._foreign_processes([sample.pids for sample in samples if sample.pids]))
 
-    def memory_used(self) -> int | None:
-        """Bytes of the card's memory in use now, by anyone, with what the driver holds."""
-        return None if self._handle is None else _memory_used(self._handle)
-
     def close(self) -> None:
         """Ends the sampling and closes NVML. May be called twice."""
         if self._handle is None:

@@ -47,10 +47,8 @@ def write_tasks(baseline: Path, out: Path, times: int) -> tuple[Path, Path]:
     """The annotation and the generated file of so many pairs of one file."""
     names = [f"itself-{number:02}" for number in range(1, times + 1)]
     file = str(baseline)
-    tasks = [
-        {"prompt_id": name, "prompt_context": "", "difficulty": "easy", "req_speedup": REQUIRED, "gt_file": file, "baseline_file": file}
-        for name in names
-    ]
+    task = {"prompt_context": "", "difficulty": "easy", "req_speedup": REQUIRED, "gt_file": file, "baseline_file": file}
+    tasks = [{"prompt_id": name, **task} for name in names]
     anno, gen = (out.with_name(f"{out.name}-{kind}.json") for kind in ("anno", "gen"))
     out.parent.mkdir(parents=True, exist_ok=True)
     anno.write_text(json.dumps(tasks))

@@ -192,8 +192,8 @@ def _costs(spent: Spent) -> Iterator[str]:
             f"a verdict, {text.percent(spent.useful_share)} of it in warm-up and judged batches"
         )
     if len(spent.devices) > 1:
-        names = ", ".join(f"{count} pairs on {text.plain(name, 40)}" for name, count in spent.devices.items())
-        yield f"the devices are not alike, and their times not to be compared: {names}"
+        names = ", ".join(f"{text.plain(name, 40)} ({count})" for name, count in spent.devices.items())
+        yield f"the devices are not alike, and times on them not to be compared: {names}"
     if spent.launch_bound:
         yield (
             f"pairs whose baseline waits for the CPU that launches its kernels: {spent.launch_bound}; their speedups "

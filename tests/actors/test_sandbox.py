@@ -50,6 +50,36 @@ def test_the_configured_call_reaches_the_pipeline(tier):
     assert set(pixels.flat) == {255}
 
 
+def test_a_child_stands_still_while_it_is_not_asked(tier):
+    ticking = honest_but(
+        top="import threading, time\nticks = 0\n"
+        "def tick():\n    global ticks\n    while True:\n        ticks += 1\n        time.sleep(0.01)",
+        load="threading.Thread(target=tick, daemon=True).start()",
+        call="time.sleep(0.2)\nbrightness = ticks / 255",
+    )
+    with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
+        side = LoadedSide.load(Side.CANDIDATE, child, model_file(ticking))
+        first = int(side.call(BATCH, 0, 0, "call_s")[1].flat[0])
+        time.sleep(1.2)
+        second = int(side.call(BATCH, 0, 0, "call_s")[1].flat[0])
+        states = {psutil.Process(pid).status() for pid in child.pids()}
+    assert 5 < second - first < 60, "the 0.2 s of the call, and not the 1.2 s before it"
+    assert states == {psutil.STATUS_STOPPED}
+
+
+def test_a_paused_child_goes_on_with_its_imports_when_it_is_waited_for(tier):
+    with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
+        child.pause()
+        time.sleep(0.2)
+        child.wait_ready()
+
+
+def test_two_processes_of_one_file_have_the_same_allocator(tier):
+    source = honest_but(call="import os\nraise RuntimeError(os.environ['MALLOC_MMAP_THRESHOLD_'])")
+    with pytest.raises(ChildFailure, match=str(2**30)):
+        attempt(tier, source)
+
+
 SHORT = Limits(start_s=120, load_s=4, warmup_s=4, call_s=4, output_bytes=200_000)
 BEHAVIOURS = {
     "raises at import": (honest_but(top="1 / 0"), Status.LOAD_ERROR, "ZeroDivisionError"),

@@ -357,14 +357,8 @@ def test_without_a_gpu_every_reading_is_empty(nvml):
     meter.start()
     assert not threads()
     assert meter.stop() == Reading()
-    assert meter.memory_used() is None
     meter.close()
     assert (nvml.opened, dict(nvml.given)) == (0, {})
-
-
-def test_the_memory_in_use_now(nvml, meter):
-    nvml.let(used=[123, 456, unsupported()])
-    assert [meter.memory_used() for _ in range(3)] == [123, 456, None]
 
 
 def test_the_thread_lives_from_start_to_stop_and_stop_does_not_wait_for_a_period(meter):
@@ -423,7 +417,6 @@ def test_closing_ends_the_thread_and_nvml_once(nvml, meter):
     assert (threads(), nvml.opened) == ([], 0)
     meter.close()
     assert nvml.opened == 0
-    assert meter.memory_used() is None
 
 
 def test_a_gpu_that_nvml_does_not_know_is_an_error(nvml):

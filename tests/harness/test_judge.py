@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -235,6 +236,35 @@ def test_the_statistics_by_group_count_every_record():
     assert {name: counts.tasks for name, counts in summary.by_reason.items()} == {"error": 2, "none": 1, "speedup": 2}
     assert summary.by_difficulty["hard"].pass_rate == 0.0
     assert summary.by_method["none"].inconclusive == 1
+
+
+def test_the_actors_time_is_told_by_what_it_went_into():
+    first = record(
+        prompt_id="1",
+        wall_s=60.0,
+        idle_s=2.0,
+        timed_s=30.0,
+        baseline_warmup_s=(5.0, 3.0),
+        candidate_warmup_s=(4.0, 2.0),
+    )
+    kept = record(
+        prompt_id="2",
+        wall_s=36.0,
+        idle_s=2.0,
+        timed_s=30.0,
+        baseline_warmup_s=(5.0, 3.0),
+        baseline_warm_from_before=True,
+        candidate_warmup_s=(4.0,),
+        device="NVIDIA H100",
+        launch_bound=True,
+        batches_marked=3,
+        speedup_low=1.2,
+    )
+    spent = summarise([first, kept]).spent
+    assert (spent.actors_s, spent.useful_s) == (100.0, 78.0)
+    assert (spent.useful_share, spent.verdicts, spent.seconds_per_verdict) == (0.78, 1, 100.0)
+    assert (spent.devices, spent.launch_bound, spent.marked) == ({"NVIDIA H100": 1}, 1, 3)
+    assert json.loads(json.dumps(spent.as_dict()))["useful_share"] == 0.78
 
 
 def test_the_statistics_of_nothing_are_unknown():

@@ -109,6 +109,20 @@ def test_the_statistics_hold_totals_and_groups():
     assert re.search(r"^reason latency +1 ", shown, re.MULTILINE)
 
 
+def test_the_summary_says_what_the_time_went_into_and_what_to_beware_of():
+    records = [
+        record(prompt_id="1", device="NVIDIA H100", launch_bound=True, batches_marked=2, idle_s=0.0, wall_s=60.0),
+        record(prompt_id="2", device="NVIDIA A100", idle_s=0.0, wall_s=60.0),
+    ]
+    at = console()
+    print_summary(at, summarise(records))
+    shown = printed(at)
+    assert "2 min 00 s of the actors' time, 60 s a verdict" in shown
+    assert "the devices are not alike, and times on them not to be compared: NVIDIA H100 (1), NVIDIA A100 (1)" in shown
+    assert "pairs whose baseline waits for the CPU that launches its kernels: 1" in shown
+    assert "batches that the machine disturbed, and that are judged all the same: 2" in shown
+
+
 def test_no_records_are_reported_too():
     at = console()
     print_pairs(at, [])
