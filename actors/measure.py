@@ -54,7 +54,8 @@ class LoadedSide:
     config: ModelConfig
     warmup_s: list[float] = field(default_factory=list)
     steady: bool = False
-    alloc_retries: int = 0
+    alloc_retries: int = 0  # since the child started
+    retries_alone: int = 0  # of those, before the other side was loaded, too
     profile: Profile | None = None
 
     @classmethod
@@ -75,6 +76,8 @@ class LoadedSide:
             self.warmup_s.append(row.wall_s)
             if self.steady and len(self.warmup_s) >= plan.warmup_at_least:
                 break
+        if self.side is Side.BASELINE:
+            self.retries_alone = self.alloc_retries
         self.config = ask_config(self.child)
 
     def call(self, batch: Batch, number: int, turn: int, limit: str) -> tuple[BatchRow, Pixels]:
@@ -190,7 +193,7 @@ class Measurement:
             self.report("measuring", judged)
             order = [candidate, baseline] if self._candidate_first(judged) else [baseline, candidate]
             pixels = {side.side: self._turn(side, batch, number) for side in order}
-            if baseline.alloc_retries or candidate.alloc_retries:
+            if any(side.alloc_retries > side.retries_alone for side in order):
                 raise Crowded("the allocator had to give back memory and try again")
             if repeats and any(row.marks for row in self.batches[-2:]):
                 self.batches[-2:] = [replace(row, judged=False) for row in self.batches[-2:]]

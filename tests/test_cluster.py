@@ -86,7 +86,12 @@ def test_a_submitted_run_leaves_its_result_set(cluster, tmp_path):
     ]
     (tmp_path / "anno.json").write_text(json.dumps(tasks))
     (tmp_path / "gen.json").write_text(json.dumps(candidates))
-    overrides = ["evaluation.prompts=2", "evaluation.batch_size=1", "sandbox.tiers=[bwrap,process]"]
+    overrides = [
+        "evaluation.prompts=2",
+        "evaluation.batch_size=1",
+        "evaluation.max_warmup_batches=2",
+        "sandbox.tiers=[bwrap,process]",
+    ]
     done = submit(
         *("--anno", tmp_path / "anno.json", "--gen", tmp_path / "gen.json", "--out", tmp_path / "out"),
         *("--config", "configs/quickstart.yaml"),

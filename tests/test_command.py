@@ -20,6 +20,7 @@ MODELS = ROOT / "examples" / "models"
 SMALL = [
     "evaluation.prompts=4",
     "evaluation.batch_size=1",
+    "evaluation.max_warmup_batches=2",
     "call.guidance_scale=5.0",
     "pool.address=local",
     "sandbox.tiers=[bwrap,process]",
@@ -130,7 +131,8 @@ def test_judging_again_needs_no_measurement(finished):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, number):
     tasks = write_tasks(tmp_path, "wrong_steps", "baseline", "deepcache")
-    arguments = ["run", *tasks, *settings("evaluation.prompts=2")]
+    one_call = ("evaluation.prompts=1", "evaluation.warmup_batches=1", "evaluation.max_warmup_batches=1")
+    arguments = ["run", *tasks, *settings(*one_call)]
     running = subprocess.Popen(
         [sys.executable, "-m", "harness", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

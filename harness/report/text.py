@@ -57,7 +57,8 @@ def ratio(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """Such as 4.3%, of a fraction."""
-    return NOT_KNOWN if value is None else f"{100 * value:.1f}%"
+    # Plus zero: what rounds to nothing has no sign.
+    return NOT_KNOWN if value is None else f"{round(100 * value, 1) + 0.0:.1f}%"
 
 
 def seconds(value: float | None) -> str:

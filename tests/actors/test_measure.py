@@ -177,6 +177,14 @@ def test_memory_that_had_to_be_taken_back_ends_the_turns():
         measured(FakeChild(), FakeChild(alloc_retries=1), *BATCHES)
 
 
+def test_memory_that_a_baseline_took_back_while_it_was_alone_says_nothing_of_both():
+    baseline = side_of(FakeChild(alloc_retries=2), Side.BASELINE)
+    baseline.warm_up(plan(warmup=BATCHES[:1]))
+    measurement = measurement_of(job_of(*BATCHES))
+    measurement.interleaved(baseline, side_of(FakeChild()))
+    assert measurement.layout is Layout.INTERLEAVED
+
+
 def test_in_blocks_the_baseline_is_timed_before_and_after_the_candidate():
     measurement = measurement_of(job_of(*BATCHES[:2]))
     baseline, candidate = FakeChild("A", seconds=[1.0, 1.0, 3.0, 3.0]), FakeChild("B", seconds=0.5)

@@ -171,6 +171,7 @@ def test_plain_text(given, expected):
 
 
 def test_numbers_are_rounded_for_people():
+    assert text.percent(-0.0001) == "0.0%"
     assert [text.seconds(value) for value in (None, 0.0123, 0.9996, 1.234, 85.0, 1234.5)] == [
         "-",
         "12.3 ms",
