@@ -180,7 +180,7 @@ class GpuActor:
         self._profile(job, candidate)
         candidate.child.end()
         with failures_of(Side.BASELINE):
-            found.baseline, _ = self._warm_baseline(job)
+            found.baseline, found.baseline_kept = self._warm_baseline(job)
         yield found.baseline
 
     def _warm_baseline(self, job: Job) -> tuple[LoadedSide, bool]:

@@ -121,6 +121,7 @@ def test_where_memory_does_not_hold_both_they_are_measured_in_blocks(actor, monk
     a, b = Side.BASELINE, Side.CANDIDATE
     assert [(row.side, row.batch) for row in outcome.batches] == [(a, 0), (a, 1), (b, 0), (b, 1), (a, 0), (a, 1)]
     assert len(outcome.images) == 3
+    assert not outcome.baseline.warm_from_before, "the one of the last block was loaded for this pair"
 
 
 def test_a_candidate_without_memory_even_alone_is_out_of_memory(actor):
