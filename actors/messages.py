@@ -39,6 +39,8 @@ class Status(StrEnum):
     BAD_IMAGES = "bad_images"  # a wrong number, shape or kind of images
     BAD_ANSWER = "bad_answer"  # an answer that breaks the protocol
     CLOCK_MISMATCH = "clock_mismatch"  # its own clock disagrees with the supervisor's
+    RESOURCE_LIMIT = "resource_limit"  # it used more of the machine than a limit allows: memory, processes, disk
+    REJECTED = "rejected"  # a sign that what it made is not what was asked for; see the findings
 
     # Not the candidate's doing.
     BASELINE_FAILED = "baseline_failed"  # the baseline or reference file ended in one of the ways above
@@ -76,6 +78,45 @@ class Mark(StrEnum):
 
     THROTTLED = "throttled"  # the GPU ran slower to stay within its temperature or its supply
     FOREIGN_PROCESS = "foreign_process"  # somebody else was on the GPU
+
+
+class Sign(StrEnum):
+    """What speaks against a candidate whose calls all ended well. Told in docs/threat-model.md, one by one."""
+
+    BLANK_IMAGE = "blank_image"  # of one flat colour, where the baseline's is not
+    DUPLICATE_IMAGES = "duplicate_images"  # one image for two prompts or seeds, where the baseline made two
+    UPSCALED = "upscaled"  # made small and stretched: without the fine detail that the baseline's images have
+    PAINTED_TEXT = "painted_text"  # writing in the image, where the baseline's has none
+    NOT_REPEATABLE = "not_repeatable"  # an earlier prompt and seed, asked again, gave another image
+    SEED_IGNORED = "seed_ignored"  # the prompts of an earlier batch with other seeds gave the same images
+    TOO_FAST = "too_fast"  # a call took less time than a small part of the baseline's work needs on this device
+    BASELINE_SLOWED = "baseline_slowed"  # the baseline is slower beside this candidate than alone
+    UNLIKE_BASELINE = "unlike_baseline"  # no more like the baseline's image of the same seed than like any other
+    SCORE_TOO_GOOD = "score_too_good"  # a CLIP score far above the baseline's
+    FEWER_CALLS = "fewer_calls"  # the denoiser was called less often in a batch than the declared steps
+
+
+# Those that end a pair as REJECTED unless a configuration names more; the others are warnings in its record.
+REJECTING = frozenset(
+    {
+        Sign.BLANK_IMAGE,
+        Sign.DUPLICATE_IMAGES,
+        Sign.UPSCALED,
+        Sign.PAINTED_TEXT,
+        Sign.NOT_REPEATABLE,
+        Sign.SEED_IGNORED,
+        Sign.TOO_FAST,
+        Sign.BASELINE_SLOWED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sign that was seen, and a line with the numbers behind it."""
+
+    sign: Sign
+    evidence: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +157,12 @@ class Limits:
     warmup_s: float = 900.0  # each warm-up call; a compiling candidate compiles here
     call_s: float = 300.0  # each timed call
     output_bytes: int = 16 * 2**20  # printed on stdout and stderr together
+    memory_bytes: int | None = None  # of the host, by a child and all it started; None: a third of the actor's share
+    processes: int = 1024  # of a child and all it started, threads included
+    open_files: int = 4096
+    file_bytes: int = 16 * 2**30  # of one file
+    scratch_bytes: int = 8 * 2**30  # of each folder that it may write to: its working folder, /tmp and /dev/shm
+    cpu_s: float = 86_400.0  # of the CPU, by each of its processes in its whole life
     image_pixels: int = 4096 * 4096  # of one image
     clock_slack_s: float = 0.25  # the two clocks may differ by this much ...
     clock_slack: float = 0.1  # ... or by this share of the supervisor's reading
@@ -191,6 +238,9 @@ class ImageRow:
     prompt_truncated: bool  # the scorer's tokenizer cut the prompt
     baseline_clip: float
     candidate_clip: float
+    ssim: float  # of the two images, -1 to 1
+    psnr: float  # of the two images, in dB; infinite where they are the same
+    signs: tuple[Sign, ...] = ()  # what was seen in the candidate's image
 
 
 # Looks at the judged calls and the images so far, after every batch; None: go on.
@@ -209,6 +259,8 @@ class Plan:
     order_seed: int  # draws the side that begins
     profile: bool  # one more call of each side, under the profiler
     stop: StoppingRule
+    other_seeds: tuple[int, ...] = ()  # for the prompts of one timed batch, asked once more at the end
+    reject: frozenset[Sign] = REJECTING  # what ends a pair as REJECTED
 
 
 @dataclass(frozen=True)
@@ -263,9 +315,11 @@ class Outcome:
     candidate: SideReport | None = None
     batches: tuple[BatchRow, ...] = ()
     images: tuple[ImageRow, ...] = ()
+    findings: tuple[Finding, ...] = ()  # about the candidate; at most one of each sign
     layout: Layout | None = None  # None where nothing was timed
     stopped: Stopped | None = None  # None where the measuring broke off
     log: str = ""  # the end of what the side that failed printed
+    device_problem: str = ""  # why the actor's device cannot be trusted any more; empty where it can
     wall_s: float = 0.0  # what the actor spent on the pair
     idle_s: float = 0.0  # since the actor's last pair, or since it was ready
 

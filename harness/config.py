@@ -97,7 +97,7 @@ class ScorerConfig(Section):
 class Sandbox(Section):
     """What a child may see and use."""
 
-    tiers: tuple[Literal["bwrap", "process"], ...] = Field(
+    tiers: tuple[Literal["bwrap", "landlock", "process"], ...] = Field(
         ("bwrap",), min_length=1, description="acceptable tiers, strongest first"
     )
     visible: tuple[Path, ...] = Field((), description="more folders that model files may read")
@@ -158,6 +158,8 @@ class Config(Section):
     def _limits_are_finite(cls, limits: Limits) -> Limits:
         for field in fields(limits):
             value = getattr(limits, field.name)
+            if value is None:
+                continue
             if not 0 < value < math.inf:
                 raise ValueError(f"{field.name} must be positive and finite")
             if field.name.endswith("_s") and value >= LONGEST_S:
