@@ -145,6 +145,7 @@ def test_sound_limits_are_taken():
         ("limits: {call_s: .nan}", "call_s must be positive and finite"),
         ("limits: {clock_slack: .inf}", "clock_slack must be positive and finite"),
         ("limits: {load_s: 3e6}", "load_s must be below 2,000,000 s"),
+        ("integrity: {reject: [unlike]}", "integrity.reject.0: Input should be 'blank_image'"),
         ("models: {../up: x}", "'../up' is no name"),
         ("models: {..: x}", "'..' is no name"),
         ("models: {.: x}", "'.' is no name"),
