@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -92,10 +92,13 @@ class ImageWatch:
     def reseeded(self, first: Pixels, other: Pixels) -> None:
         """The candidate's images of one batch, and those of the same prompts with other seeds.
 
-        Only for a baseline that is known to heed the seed: ask it the same, and see that `distances` says more
-        than DIFFERENT.
+        Where this shows a sign, ask the baseline the same of `mirrored`: it may not heed the seed either.
         """
         self._reseeded += distances(first, other)
+
+    def mirrored(self) -> ImageWatch:
+        """What the baseline's images so far would show, were they a candidate's."""
+        return ImageWatch([replace(image, candidate=image.baseline, signs=()) for image in self._seen])
 
     def findings(self) -> tuple[Finding, ...]:
         """One for each sign that all images together show, with the numbers."""

@@ -76,7 +76,7 @@ def stay_on_cpus(place: int, threads: int) -> None:
 
 
 def peak_flops(device: str, tries: int = 5) -> float:
-    """The most floating-point operations a second that a matrix product reaches here: of float16 on "cuda", else float32."""
+    """The most operations a second that a matrix product reaches on `device`: float16 on "cuda", float32 on "cpu"."""
     import torch
 
     size = PEAK_SIZES[device]

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.integrity import ImageWatch, score_too_good, similarity, too_fast
+from actors.image_statistics import similarity
+from actors.integrity import ImageWatch, score_too_good, too_fast
 from actors.messages import (
     Batch,
     BatchRow,
@@ -216,6 +217,7 @@ class Measurement:
         self.floor_s: float | None = None  # of an image: no known method is as fast
         self._watch = ImageWatch()
         self._sample: Sample | None = None
+        self._drawn = 0  # batches that the sample was drawn from
         self._lot = random.Random(f"sample {job.plan.order_seed}")
         self._coin = random.Random(job.plan.order_seed)
         self._candidate_begins = False
@@ -254,7 +256,8 @@ class Measurement:
         """
         self.layout = Layout.BLOCKS
         self.batches = [replace(row, judged=False) for row in self.batches]
-        self.images, self.findings, self._sample, self._watch = [], {}, None, ImageWatch()
+        self.images, self.findings = [], {}
+        self._sample, self._drawn, self._watch = None, 0, ImageWatch()
         firsts: list[tuple[Pixels, list[float]]] = []  # the images and scores of the baseline's first block
         for block, side in enumerate(sides):
             self.meter.settle()
@@ -328,7 +331,8 @@ class Measurement:
         )
         self.images += [ImageRow(number, position, *row) for position, row in enumerate(rows)]
         self._note(*self._watch.findings(), self._fewer_calls(number))
-        if self._lot.randrange(number + 1) == 0:  # each batch is as likely to be the sample as any other
+        self._drawn += 1
+        if self._lot.randrange(self._drawn) == 0:  # each judged batch is as likely to be the sample as any other
             self._sample = Sample(batch, {Side.BASELINE: baseline, Side.CANDIDATE: candidate})
 
     def _fewer_calls(self, number: int) -> Finding | None:
@@ -342,7 +346,7 @@ class Measurement:
         )
 
     def _ask_again(self, side: LoadedSide, watch: ImageWatch) -> None:
-        """Two more untimed calls, in requests like all others: a batch that was judged, and its prompts with other seeds.
+        """Two more untimed calls, in requests like all others: a judged batch again, and its prompts with other seeds.
 
         Raises SideFailure.
         """
@@ -355,9 +359,9 @@ class Measurement:
             watch.reseeded(sample.pixels[side.side], side.call(other, 0, 0, "call_s")[1])
 
     def _settle_signs(self, baseline: LoadedSide) -> None:
-        """Notes what all images together show. Where the baseline answers no better when it is asked again, that is no sign.
+        """Notes what all images together show.
 
-        Raises SideFailure and Rejected.
+        What the baseline shows, too, when it is asked again, is no sign. Raises SideFailure and Rejected.
         """
         findings = {finding.sign: finding for finding in self._watch.findings()}
         if findings.keys() & ASKED_AGAIN:
