@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import fft, ndimage  # type: ignore[import-untyped]
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (count, height, width, 3), or (height, width, 3) of one image
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -30,7 +31,7 @@ THUMBNAIL_SIDE = 32
 SAMPLED_SIDE = 256  # of the grid of pixels that the range of tones is taken from
 DETAIL_SIDE = 1024  # of the centre that fine detail is looked for in
 DETAIL_BAND = 0.375  # cycles a pixel and above, up to 0.5: beyond what an image stretched by two or more can hold
-# What rounding the three channels to whole levels leaves in that quarter of the spectrum of the luma, in levels squared.
+# What rounding the three channels to whole levels leaves in that quarter of the luma's spectrum, in levels squared.
 ROUNDING = float((LUMA**2).sum()) / 12 * (0.5 - DETAIL_BAND) / 0.5
 LEAST_SIDE = 32  # of an image in which fine detail and writing can be told at all
 
@@ -150,9 +151,7 @@ def smallest_steps(image: Pixels) -> tuple[float, float]:
     """
     found = []
     for lines in (image, image.swapaxes(0, 1)):
-        steps = [
-            np.square(np.subtract(a, b, dtype=np.int32)).mean() for a, b in zip(lines[1:], lines[:-1], strict=True)
-        ]
+        steps = [np.square(np.subtract(a, b, dtype=np.int32)).mean() for a, b in pairwise(lines)]
         mean = float(np.mean(steps))
         found.append(float(np.quantile(steps, 0.45)) / mean if mean else 1.0)
     return found[0], found[1]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -147,7 +148,7 @@ class ImageWatch:
         if not self._repeats or len(images) < 2:
             return None
         # Of neighbours in order, not of all pairs: enough for a median, and no more work than there are images.
-        usual = float(np.median([distance(a, b) for a, b in zip(images[1:], images[:-1], strict=True)]))
+        usual = float(np.median([distance(a, b) for a, b in pairwise(images)]))
         repeat = float(np.median(self._repeats))
         if repeat <= max(SAME, REPEAT_LEFT * usual):
             return None
@@ -232,7 +233,7 @@ def distances(first: Pixels, second: Pixels) -> list[float]:
 def score_too_good(baseline_clip: Sequence[float], candidate_clip: Sequence[float]) -> Finding | None:
     """Where the candidate's CLIP scores (100 x cosine) are above the baseline's by more than honest methods reach.
 
-    Both are of the same prompts and seeds, in order. None for fewer than SCORE_IMAGES, and for a baseline at or below 0.
+    Both are of the same prompts and seeds, in order. None for fewer than SCORE_IMAGES, or a baseline of 0 or less.
     """
     baseline, candidate = np.asarray(baseline_clip, float), np.asarray(candidate_clip, float)
     gains = candidate - baseline
