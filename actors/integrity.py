@@ -27,8 +27,10 @@ BLANK_TONES, TONES = 12.0, 36.0  # the candidate's at most, the baseline's at le
 SAME, DIFFERENT = 6.0, 18.0
 
 # Energy of the finest detail, in levels squared, beside the baseline's. Stretched by two, with any smooth kernel: up
-# to 0.04. A blur of 0.5 pixels leaves 0.24, one of 0.7 pixels 0.06; no honest method that was tried left less than 0.5.
+# to 0.06. A blur of 0.5 pixels leaves 0.24, one of 0.7 pixels 0.06; eight steps of UniPC 0.15, DeepCache more.
 DETAIL, DETAIL_LEFT = 0.5, 0.05  # the baseline's at least, the candidate's share of it at most
+# A picture that too few steps left without any shape has no fine detail either. Stretched by four: 0.64 and more.
+COARSE_LEFT = 0.5
 STEPS, STEPS_BESIDE = 0.003, 0.012  # repeated lines give 0; flat grounds of the embedded pipeline 0.013 and more
 
 # Share of the picture as full of thin strokes as print. Two words of 24 pixels in 512 x 512: 0.006, of 48 pixels, 0.03;
@@ -195,7 +197,7 @@ def upscaled(candidate: Look, baseline: Look) -> str | None:
         return None
     if max(candidate.steps) <= STEPS and max(baseline.steps) >= STEPS_BESIDE:
         return f"half of its rows and columns repeat their neighbours ({max(candidate.steps):.4f} of the mean step)"
-    if min(baseline.detail) < DETAIL:
+    if min(baseline.detail) < DETAIL or (candidate.coarse or 0) < COARSE_LEFT * (baseline.coarse or 0):
         return None
     left = max(own / base for own, base in zip(candidate.detail, baseline.detail, strict=True))
     if left > DETAIL_LEFT:

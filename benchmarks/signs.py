@@ -41,7 +41,7 @@ Draw = Callable[[list[str]], Pixels]
 
 
 def pipeline(scheduler: Any = DDIMScheduler, weights: torch.dtype = torch.float32) -> StableDiffusionPipeline:
-    """The embedded pipeline. It computes in float32, with weights that went through `weights`: some CPUs know no other."""
+    """The embedded pipeline. Computes in float32, as every CPU can, with weights that went through `weights`."""
     pipe = StableDiffusionPipeline.from_pretrained(EMBEDDED / "tiny-shapes", safety_checker=None)
     pipe.to(weights).to(torch.float32)
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
