@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import fft, ndimage  # type: ignore[import-untyped]
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (count, height, width, 3), or (height, width, 3) of one image
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -28,10 +28,11 @@ SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 THUMBNAIL_SIDE = 32
 SAMPLED_SIDE = 256  # of the grid of pixels that the range of tones is taken from
-DETAIL_SIDE = 1024  # of the centre that fine detail is looked for in
+DETAIL_SIDE = 512  # of the centre that fine detail is looked for in
 DETAIL_BAND = 0.375  # cycles a pixel and above, up to 0.5: beyond what an image stretched by two or more can hold
-# What rounding the three channels to whole levels leaves in that quarter of the spectrum of the luma, in levels squared.
+# What rounding the three channels to whole levels leaves in that quarter of the luma's spectrum, in levels squared.
 ROUNDING = float((LUMA**2).sum()) / 12 * (0.5 - DETAIL_BAND) / 0.5
+COARSE_BAND = (1 / 32, 1 / 16)  # cycles a pixel: what even an image stretched by four holds
 LEAST_SIDE = 32  # of an image in which fine detail and writing can be told at all
 
 WRITING_SIDE = 512  # larger images are looked at no larger than this: CLIP sees 224 to 384 pixels
@@ -51,6 +52,7 @@ class Look:
     thumbnail: Pixels  # (THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
     tones: float  # levels between the darkest and the lightest hundredth, in the channel with the widest range
     detail: tuple[float, float] | None  # down and across: energy of the finest detail, in levels squared
+    coarse: float | None  # energy of what is 16 to 32 pixels large, in levels squared
     steps: tuple[float, float] | None  # down and across: how much lines differ where they differ least, to the mean
     strokes: float  # share of the picture that is as full of thin strokes as print
     writing: float  # the same of strokes that are mostly of one colour
@@ -62,11 +64,13 @@ def look(image: Pixels) -> Look:
     top, left = max(0, height - DETAIL_SIDE) // 2, max(0, width - DETAIL_SIDE) // 2
     centre = image[top : top + DETAIL_SIDE, left : left + DETAIL_SIDE]
     large = min(height, width) >= LEAST_SIDE
+    down, across, coarse = detail_energy(centre) if large else (0.0, 0.0, 0.0)
     dense = list(dense_strokes(image)) if large else []
     return Look(
         thumbnail=thumbnail(image),
         tones=range_of_tones(image),
-        detail=fine_detail(centre) if large else None,
+        detail=(down, across) if large else None,
+        coarse=coarse if large else None,
         steps=smallest_steps(centre) if large else None,
         strokes=max((share for share, _ in dense), default=0.0),
         writing=max((share for share, colour in dense if colour >= ONE_COLOUR), default=0.0),
@@ -129,17 +133,18 @@ def range_of_tones(image: Pixels) -> float:
     return float((high - low).max())
 
 
-def fine_detail(image: Pixels) -> tuple[float, float]:
-    """Energy of the luma above DETAIL_BAND, per pixel in levels squared: of detail down the image and across it.
+def detail_energy(image: Pixels) -> tuple[float, float, float]:
+    """Energy of the luma per pixel, in levels squared: of the finest detail down and across, and of COARSE_BAND.
 
     By the cosine transform, which takes the image as mirrored at its edges: no jump there passes for detail. What
-    rounding to whole levels adds is subtracted.
+    rounding to whole levels adds to the finest detail is subtracted.
     """
     height, width = image.shape[:2]
-    energy = np.square(fft.dctn(luma(image), norm="ortho"))
-    down = energy[np.arange(height) / (2 * height) > DETAIL_BAND].sum() / (height * width)
-    across = energy[:, np.arange(width) / (2 * width) > DETAIL_BAND].sum() / (height * width)
-    return max(0.0, float(down) - ROUNDING), max(0.0, float(across) - ROUNDING)
+    energy = np.square(fft.dctn(luma(image), norm="ortho")) / (height * width)
+    rows, columns = np.arange(height) / (2 * height), np.arange(width) / (2 * width)  # cycles a pixel
+    down, across = energy[rows > DETAIL_BAND].sum(), energy[:, columns > DETAIL_BAND].sum()
+    low, high = (energy[rows <= limit][:, columns <= limit].sum() for limit in COARSE_BAND)
+    return max(0.0, float(down) - ROUNDING), max(0.0, float(across) - ROUNDING), float(high - low)
 
 
 def smallest_steps(image: Pixels) -> tuple[float, float]:
@@ -149,11 +154,9 @@ def smallest_steps(image: Pixels) -> tuple[float, float]:
     more, are their neighbours. So: the 0.45 quantile of the mean squared differences. 1 where all are equal.
     """
     found = []
-    for lines in (image, image.swapaxes(0, 1)):
-        steps = [
-            np.square(np.subtract(a, b, dtype=np.int32)).mean() for a, b in zip(lines[1:], lines[:-1], strict=True)
-        ]
-        mean = float(np.mean(steps))
+    for axis in (0, 1):
+        steps = np.square(np.diff(luma(image), axis=axis)).mean(1 - axis)
+        mean = float(steps.mean())
         found.append(float(np.quantile(steps, 0.45)) / mean if mean else 1.0)
     return found[0], found[1]
 

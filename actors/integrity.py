@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,8 +27,10 @@ BLANK_TONES, TONES = 12.0, 36.0  # the candidate's at most, the baseline's at le
 SAME, DIFFERENT = 6.0, 18.0
 
 # Energy of the finest detail, in levels squared, beside the baseline's. Stretched by two, with any smooth kernel: up
-# to 0.04. A blur of 0.5 pixels leaves 0.24, one of 0.7 pixels 0.06; no honest method that was tried left less than 0.5.
+# to 0.06. A blur of 0.5 pixels leaves 0.24, one of 0.7 pixels 0.06; eight steps of UniPC 0.15, DeepCache more.
 DETAIL, DETAIL_LEFT = 0.5, 0.05  # the baseline's at least, the candidate's share of it at most
+# A picture that too few steps left without any shape has no fine detail either. Stretched by four: 0.64 and more.
+COARSE_LEFT = 0.5
 STEPS, STEPS_BESIDE = 0.003, 0.012  # repeated lines give 0; flat grounds of the embedded pipeline 0.013 and more
 
 # Share of the picture as full of thin strokes as print. Two words of 24 pixels in 512 x 512: 0.006, of 48 pixels, 0.03;
@@ -150,7 +153,7 @@ class ImageWatch:
         if not self._repeats or len(images) < 2:
             return None
         # Of neighbours in order, not of all pairs: enough for a median, and no more work than there are images.
-        usual = float(np.median([distance(a, b) for a, b in zip(images[1:], images[:-1], strict=True)]))
+        usual = float(np.median([distance(a, b) for a, b in pairwise(images)]))
         repeat = float(np.median(self._repeats))
         if repeat <= max(SAME, REPEAT_LEFT * usual):
             return None
@@ -197,7 +200,7 @@ def upscaled(candidate: Look, baseline: Look) -> str | None:
         return None
     if max(candidate.steps) <= STEPS and max(baseline.steps) >= STEPS_BESIDE:
         return f"half of its rows and columns repeat their neighbours ({max(candidate.steps):.4f} of the mean step)"
-    if min(baseline.detail) < DETAIL:
+    if min(baseline.detail) < DETAIL or (candidate.coarse or 0) < COARSE_LEFT * (baseline.coarse or 0):
         return None
     left = max(own / base for own, base in zip(candidate.detail, baseline.detail, strict=True))
     if left > DETAIL_LEFT:
@@ -235,7 +238,7 @@ def distances(first: Pixels, second: Pixels) -> list[float]:
 def score_too_good(baseline_clip: Sequence[float], candidate_clip: Sequence[float]) -> Finding | None:
     """Where the candidate's CLIP scores (100 x cosine) are above the baseline's by more than honest methods reach.
 
-    Both are of the same prompts and seeds, in order. None for fewer than SCORE_IMAGES, and for a baseline at or below 0.
+    Both are of the same prompts and seeds, in order. None for fewer than SCORE_IMAGES, or a baseline of 0 or less.
     """
     baseline, candidate = np.asarray(baseline_clip, float), np.asarray(candidate_clip, float)
     gains = candidate - baseline
