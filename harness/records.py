@@ -15,7 +15,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 import pyarrow as pa
 
-from actors.messages import BatchRow, ImageRow, Layout, Mark, Status, Stopped
+from actors.messages import BatchRow, ImageRow, Layout, Mark, Sign, Status, Stopped
 
 SCHEMA_VERSION = 2
 VERSION_KEY = b"diffharness_schema"  # in the metadata of every table
@@ -218,7 +218,10 @@ _ARROW_TYPES: dict[object, pa.DataType] = {
     Mapping[str, str]: pa.map_(pa.string(), pa.string()),
     Mapping[str, float]: pa.map_(pa.string(), pa.float64()),
     tuple[Mark, ...]: pa.list_(pa.string()),
+    tuple[Sign, ...]: pa.list_(pa.string()),
 }
+
+_MEMBERS: dict[object, type[StrEnum]] = {tuple[Mark, ...]: Mark, tuple[Sign, ...]: Sign}
 
 
 def _type_and_nullable(hint: object) -> tuple[object, bool]:
@@ -293,7 +296,8 @@ def _value(kind: object, cell: object) -> object:
     if isinstance(cell, list):
         if kind in (Mapping[str, str], Mapping[str, float]):
             return dict(cell)
-        return tuple(Mark(mark) for mark in cell) if kind == tuple[Mark, ...] else tuple(cell)
+        member = _MEMBERS.get(kind)
+        return tuple(cell) if member is None else tuple(member(item) for item in cell)
     if isinstance(cell, str) and isinstance(kind, type) and issubclass(kind, StrEnum):
         return kind(cell)
     return cell
