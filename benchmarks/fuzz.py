@@ -3,9 +3,9 @@
     python benchmarks/fuzz.py --engine hypothesis --inputs 100000
     python benchmarks/fuzz.py --engine atheris --inputs 500000 --target frames
 
-hypothesis draws inputs that are nearly right; atheris (pip install 'diffharness[fuzz]') changes bytes and keeps those that
-reach new lines of the code. An exception that the code does not document, a call that takes more than SLOWEST_S of the
-CPU, or more memory than MOST_MEMORY ends the command with the input that did it.
+hypothesis draws inputs that are nearly right; atheris (pip install 'diffharness[fuzz]') changes bytes and keeps those
+that reach new lines of the code. An exception that the code does not document, a call that takes more than SLOWEST_S of
+the CPU, or more memory than MOST_MEMORY ends the command with the input that did it.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ def with_hypothesis(name: str, wanted: int, first_seed: int) -> None:
 def with_atheris(name: str, wanted: int, first_seed: int) -> None:
     """Runs one target on bytes that atheris makes; ends the process, with 0 where all went well."""
     import atheris  # type: ignore[import-not-found]
+    import fuzz_inputs as inputs
 
     with atheris.instrument_imports(include=["actors", "harness"]):
         function, strategy, from_bytes = load_targets()[name]
@@ -163,19 +164,26 @@ def with_atheris(name: str, wanted: int, first_seed: int) -> None:
             tally.run(function, from_bytes(data))
         if tally.outcomes.total() >= wanted:
             tally.report(name, Engine.ATHERIS, time.monotonic() - start)
+            sys.stdout.flush()
             os._exit(0)  # the fuzzer knows no other end
 
+    folder = Path(tempfile.mkdtemp(prefix="diffharness-fuzz-"))
+    for number, data in enumerate(inputs.SEEDS):
+        (folder / f"seed-{number}").write_bytes(data)
+    (folder / "words.dict").write_text("".join(f'"{word}"\n' for word in inputs.WORDS))
     # Its own limits are only a second net: seconds of one input, and MiB of the process.
-    options = [f"-seed={first_seed}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=8192", "-print_final_stats=0"]
-    os.chdir(tempfile.mkdtemp(prefix="diffharness-fuzz-"))  # where it leaves an input that it stopped at
-    atheris.Setup([sys.argv[0], *options], one_input)
+    limits = ["-timeout=20", "-rss_limit_mb=4096", "-max_len=8192"]
+    found = [f"-artifact_prefix={folder}/", f"-dict={folder / 'words.dict'}"]
+    atheris.Setup([sys.argv[0], f"-seed={first_seed}", *limits, *found, str(folder)], one_input)
     atheris.Fuzz()
 
 
 def main(
     engine: Annotated[Engine, typer.Option(help="What makes the inputs.")],
     inputs: Annotated[int, typer.Option(help="How many, of each target.", min=1)],
-    target: Annotated[str, typer.Option(help="frames, answers, records, result_sets or lines; for hypothesis also all.")],
+    target: Annotated[
+        str, typer.Option(help="frames, answers, records, result_sets or lines; for hypothesis also all.")
+    ],
     first_seed: Annotated[int, typer.Option("--seed", help="Repeats a run.")] = 1,
 ) -> None:
     """Fuzzes TARGET and prints what became of the inputs."""

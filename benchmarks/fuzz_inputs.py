@@ -140,7 +140,10 @@ def with_nonce(header: str) -> str:
 
 def frame(header: bytes, payload: bytes, header_claim: int | None = None, payload_claim: int | None = None) -> bytes:
     """A frame whose prefix claims these lengths; None: the true ones."""
-    sizes = len(header) if header_claim is None else header_claim, len(payload) if payload_claim is None else payload_claim
+    sizes = (
+        len(header) if header_claim is None else header_claim,
+        len(payload) if payload_claim is None else payload_claim,
+    )
     return (PREFIX.pack(*sizes) + header + payload)[: PIPE_BYTES - 4096]
 
 
@@ -148,7 +151,9 @@ header_bytes = st.one_of(
     json_texts.map(lambda text: text.encode("utf-8", "surrogatepass")),
     claims({"shape": [1, 2, 2, 3], "device_s": 0.5}).map(lambda text: text.encode("utf-8", "surrogatepass")),
     st.binary(max_size=200),
-    st.builds(lambda text, code: text.encode(code), st.just('{"a":1}'), st.sampled_from(["utf-16", "utf-32", "utf-8-sig"])),
+    st.builds(
+        lambda text, code: text.encode(code), st.just('{"a":1}'), st.sampled_from(["utf-16", "utf-32", "utf-8-sig"])
+    ),
 )
 lengths = st.none() | st.integers(0, 100) | st.sampled_from([MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1, 2**31, 2**32 - 1])
 long_lengths = lengths | st.sampled_from([2**40, 2**63, 2**64 - 1])
@@ -218,3 +223,15 @@ HONEST = Answers(
     load=HONEST_LOAD,
     code=0,
 )
+
+# What a coverage-guided fuzzer starts from, and words that it would take long to find.
+SEEDS = [
+    b"",
+    b"{}",
+    frame(b'{"nonce":"0"}', b""),
+    *(b"\x01\x18" + one.header.encode() for one in (HONEST.config, HONEST.generate, HONEST.profile)),
+    b"\x01\x00" + b"[" * 2000,
+    b"\x01\x00" + b"9" * 5000,
+    "\x1b[2J\x1b]0;title\x07\x9b31m\u202e".encode(),
+]
+WORDS = ["NaN", "-Infinity", "null", "true", "\\\\ud800", "1e999", "[[", "{}", ":[", "\\xef\\xbb\\xbf", "\\x1b["]

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fuzz_child import LIMITS, AnsweringChild, fill
 from fuzz_inputs import PIPE_BYTES, Answers
