@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 SLOWEST_S = 0.2
 MOST_MEMORY = 512 * 2**20  # bytes that a target may add to the process, the engine's own included
+AGAIN = 3  # times that a slow input is tried once more
 ROUND = 2_000  # inputs after which hypothesis begins anew: it remembers all that it has drawn
 SHOWN = 12  # outcomes in the table
 
@@ -57,11 +58,13 @@ def load_targets() -> dict[str, tuple[Callable[[Any], str], st.SearchStrategy[An
     }
 
 
-def warm_up_input(name: str) -> Any:
+def warm_up(function: Callable[[Any], str], name: str) -> None:
     """An honest input, for all that is imported on first use."""
     import fuzz_inputs as inputs
 
-    return {"frames": b"", "lines": ""}.get(name, inputs.HONEST)
+    function({"frames": b"", "lines": ""}.get(name, inputs.HONEST))
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection has to look at it during a call
 
 
 @dataclass
@@ -75,9 +78,10 @@ class Tally:
 
     def run(self, target: Callable[[Any], str], value: Any) -> None:
         """One input. Raises TooMuch, and what the target lets through."""
-        start = time.thread_time()
-        outcome = target(value)
-        seconds = time.thread_time() - start
+        seconds, outcome = timed(target, value)
+        for _ in range(AGAIN):  # a busy machine can make anything slow once
+            if seconds > SLOWEST_S:
+                seconds = min(seconds, timed(target, value)[0])
         self.outcomes[outcome] += 1
         if seconds > self.slowest_s:
             self.slowest_s, self.slowest = seconds, repr(value)[:100]
@@ -102,10 +106,15 @@ class Tally:
         print(f"  slowest input: {self.slowest}", flush=True)
 
 
+def timed(target: Callable[[Any], str], value: Any) -> tuple[float, str]:
+    """Seconds of the CPU that one input takes, and its outcome."""
+    start = time.thread_time()
+    outcome = target(value)
+    return time.thread_time() - start, outcome
+
+
 def reset_peak() -> int:
     """Sets the process's peak of memory back to what it has now; that, in bytes."""
-    gc.collect()
-    gc.freeze()  # what is loaded stays: no collection has to look at it during a call
     Path("/proc/self/clear_refs").write_text("5")
     return peak_memory()
 
@@ -121,7 +130,7 @@ def peak_memory() -> int:
 def with_hypothesis(name: str, wanted: int, first_seed: int) -> None:
     """Runs one target on inputs of its strategy. Raises what the first bad input raises, which is made small before."""
     function, strategy, _ = load_targets()[name]
-    function(warm_up_input(name))
+    warm_up(function, name)
     tally, start = Tally(), time.monotonic()
     while (left := wanted - tally.outcomes.total()) > 0:
 
@@ -144,12 +153,13 @@ def with_hypothesis(name: str, wanted: int, first_seed: int) -> None:
 
 def with_atheris(name: str, wanted: int, first_seed: int) -> None:
     """Runs one target on bytes that atheris makes; ends the process, with 0 where all went well."""
-    import atheris  # type: ignore[import-not-found]
-    import fuzz_inputs as inputs
+    import atheris  # type: ignore[import-untyped]
 
     with atheris.instrument_imports(include=["actors", "harness"]):
+        import fuzz_inputs as inputs
+
         function, strategy, from_bytes = load_targets()[name]
-    function(warm_up_input(name))
+    warm_up(function, name)
     tally, start = Tally(), time.monotonic()
 
     @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
@@ -159,7 +169,7 @@ def with_atheris(name: str, wanted: int, first_seed: int) -> None:
 
     def one_input(data: bytes) -> None:
         if from_bytes is None:
-            by_strategy.hypothesis.fuzz_one_input(data)
+            by_strategy.hypothesis.fuzz_one_input(data)  # type: ignore[attr-defined]
         else:
             tally.run(function, from_bytes(data))
         if tally.outcomes.total() >= wanted:

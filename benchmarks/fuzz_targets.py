@@ -159,9 +159,19 @@ def measured(child: Child) -> Outcome:
         if row.side is Side.CANDIDATE
         for position, prompt in enumerate(BATCHES[row.batch].prompts)
     )
-    report = side.report() if side else None
-    done = {"candidate": report, "batches": tuple(rows), "images": images, "layout": Layout.INTERLEAVED}
-    return Outcome("7", 1, status, detail, stopped=Stopped.BOUND, log=log, wall_s=1.0, **done)
+    return Outcome(
+        pair="7",
+        attempt=1,
+        status=status,
+        detail=detail,
+        candidate=side.report() if side else None,
+        batches=tuple(rows),
+        images=images,
+        layout=Layout.INTERLEAVED,
+        stopped=Stopped.BOUND,
+        log=log,
+        wall_s=1.0,
+    )
 
 
 def printed(record: PairRecord) -> str:
