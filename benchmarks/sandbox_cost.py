@@ -136,8 +136,8 @@ def added(tier_s: Sequence[float], plain_s: Sequence[float]) -> stats.Interval:
 
 def agreement(tier: Sequence[Outcome], plain: Sequence[Outcome]) -> stats.Interval:
     """The speedup in a tier over that without, over the same batches: 1 is in the interval where they agree."""
-    ratios = [np.divide(*seconds_of(outcomes)) for outcomes in (tier, plain)]
-    return stats.speedup(*ratios, CONFIDENCE)
+    inside, outside = (np.divide(*seconds_of(outcomes)) for outcomes in (tier, plain))
+    return stats.speedup(inside, outside, CONFIDENCE)
 
 
 def written(value: stats.Interval, factor: float = 1.0, decimals: int = 1) -> str:
