@@ -99,7 +99,7 @@ class LoadedSide:
         answer, data, wall_s = self.child.ask("generate", limit, request, max_payload=room)
         try:
             shape = tuple(_count(size) or 0 for size in answer["shape"][:5])
-            device_s = float(answer["device_s"])
+            device_s = _seconds(answer["device_s"])
             calls, memory = _count(answer["denoiser_calls"]), _count(answer["peak_memory_bytes"])
             self.alloc_retries = _count(answer["alloc_retries"]) or 0
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -140,10 +140,11 @@ def ask_config(child: Child) -> ModelConfig:
     try:
         facts: Mapping[str, Any] = answer["config"]
         names = {f.name for f in fields(ModelConfig)} - {"methods", "num_inference_steps"}
-        texts = {name: None if facts[name] is None else str(facts[name])[:500] for name in names}
-        steps = None if facts["num_inference_steps"] is None else int(facts["num_inference_steps"])
+        texts = {name: _text(facts[name]) for name in names}
+        if not isinstance(facts["methods"], list):
+            raise ValueError(f"a {type(facts['methods']).__name__} where a list of methods belongs")
         methods = tuple(method for method in METHODS if method in facts["methods"])
-        return ModelConfig(**texts, num_inference_steps=steps, methods=methods)
+        return ModelConfig(**texts, num_inference_steps=_count(facts["num_inference_steps"]), methods=methods)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ChildFailure(Status.BAD_ANSWER, f"config: a field is missing or wrong ({error!r})") from error
 
@@ -397,10 +398,26 @@ def require_same_size(candidate: Sequence[int], baseline: Sequence[int]) -> None
         raise SideFailure(Side.CANDIDATE, ChildFailure(Status.BAD_IMAGES, detail))
 
 
+# The messages say the type, not the value: they go into the record, and a value may be a megabyte of text, or lists in
+# lists in lists, whose `repr` ends in a RecursionError.
 def _count(value: Any) -> int | None:
-    """A claimed count. Raises TypeError or ValueError for anything that is none."""
+    """A claimed count. Raises ValueError for anything that is none."""
     if value is None:
         return None
     if type(value) is not int or not 0 <= value < 1 << 60:  # True is an int, too
-        raise ValueError(f"no count: {value!r}"[:100])
+        raise ValueError(f"a {type(value).__name__} that is no count")
     return value
+
+
+def _seconds(value: Any) -> float:
+    """A claimed time. Raises ValueError, and OverflowError for an integer that no float can hold."""
+    if type(value) not in (int, float):
+        raise ValueError(f"a {type(value).__name__} where seconds belong")
+    return float(value)
+
+
+def _text(value: Any) -> str | None:
+    """The beginning of a claimed text. Raises ValueError for anything that is none."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"a {type(value).__name__} where a text belongs")
+    return value and value[:500]

@@ -235,8 +235,11 @@ class Child:
             "bad_images": Status.BAD_IMAGES,
         }
         default = Status.LOAD_ERROR if op == "load" else Status.CALL_ERROR
-        status = by_kind.get(str(answer["error"]), default)
-        message, trace = (str(answer.get(key, "")) for key in ("message", "traceback"))
+        # Only what is a text is taken: `str` of lists in lists in lists ends in a RecursionError.
+        kind, message, trace = (
+            said if isinstance(said := answer.get(key), str) else "" for key in ("error", "message", "traceback")
+        )
+        status = by_kind.get(kind, default)
         return ChildFailure(status, f"{op}: {message[:2000]}", f"{self.log()}\n{trace[-LOG_BYTES:]}".strip())
 
     def _kill_group(self) -> None:

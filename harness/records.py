@@ -227,6 +227,8 @@ _ARROW_TYPES: dict[object, pa.DataType] = {
     tuple[Sign, ...]: pa.list_(pa.string()),
 }
 
+_MEMBERS: dict[object, type[StrEnum]] = {tuple[Mark, ...]: Mark, tuple[Sign, ...]: Sign}
+
 
 def _type_and_nullable(hint: object) -> tuple[object, bool]:
     """(float, True) of `float | None`."""
@@ -300,8 +302,8 @@ def _value(kind: object, cell: object) -> object:
     if isinstance(cell, list):
         if kind in (Mapping[str, str], Mapping[str, float]):
             return dict(cell)
-        words = {tuple[Mark, ...]: Mark, tuple[Sign, ...]: Sign}.get(kind, str)
-        return tuple(words(item) if isinstance(item, str) else item for item in cell)
+        member = _MEMBERS.get(kind)
+        return tuple(cell) if member is None else tuple(member(item) for item in cell)
     if isinstance(cell, str) and isinstance(kind, type) and issubclass(kind, StrEnum):
         return kind(cell)
     return cell

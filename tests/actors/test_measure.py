@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import zlib
@@ -324,9 +325,38 @@ def test_an_answer_with_a_wrong_field_breaks_the_protocol(answer):
     assert caught.value.status is Status.BAD_ANSWER
 
 
+def nested():
+    """Lists in lists: `repr` and `str` of them end in a RecursionError."""
+    return functools.reduce(lambda inner, _: [inner], range(100_000), [])
+
+
+@pytest.mark.parametrize("value", ["x" * 1_000_000, nested()], ids=["long", "deep"])
+@pytest.mark.parametrize("field", ["shape", "device_s", "denoiser_calls", "alloc_retries", "num_inference_steps"])
+def test_no_claim_is_too_long_or_too_deep_to_be_refused_in_a_line(field, value):
+    child = FakeChild(config={**CONFIG, field: value}, **{field: value})
+    with pytest.raises(ChildFailure) as caught:
+        ask_config(child) if field in CONFIG else side_of(child).call(BATCHES[0], 0, 0, "call_s")
+    assert caught.value.status is Status.BAD_ANSWER
+    assert len(caught.value.detail) < 200
+
+
+@pytest.mark.parametrize("field", ["pipeline_class", "model_id", "scheduler_class"])
+def test_a_fact_is_a_text_of_some_hundred_characters(field):
+    assert len(getattr(ask_config(FakeChild(config={**CONFIG, field: "x" * 1_000_000})), field)) == 500
+    with pytest.raises(ChildFailure, match="a list where a text belongs"):
+        ask_config(FakeChild(config={**CONFIG, field: nested()}))
+
+
 @pytest.mark.parametrize(
     "config",
-    [None, [], {}, {**CONFIG, "num_inference_steps": "many"}, {**CONFIG, "methods": 3}],
+    [
+        None,
+        [],
+        {},
+        {**CONFIG, "num_inference_steps": "many"},
+        {**CONFIG, "num_inference_steps": 24.9},
+        {**CONFIG, "methods": "tome"},
+    ],
 )
 def test_a_wrong_configuration_breaks_the_protocol(config):
     with pytest.raises(ChildFailure) as caught:
