@@ -190,7 +190,7 @@ def test_an_actor_whose_own_context_is_lost_says_so(health, monkeypatch):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(torch, "zeros", broken)
-    with pytest.raises(DeviceError, match="lost its GPU.*illegal memory access"):
+    with pytest.raises(DeviceError, match=r"lost its GPU.*illegal memory access"):
         health.require_own_context()
 
 
