@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
+from actors.gpu_health import GpuHealth, why_repeat
 from actors.integrity import work_floor_s
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
 from actors.measure import Crowded, LoadedSide, Measurement, Rejected, SideFailure, failures_of
@@ -44,6 +45,10 @@ from actors.telemetry import GpuMeter
 CPUS_A_SPARE = 4
 MOST_SPARES = 2
 
+ATTEMPTS = 2  # at a pair, where a failure may not have been the candidate's
+# A candidate that ended so did all that it was asked.
+NO_FAULTS = frozenset({Status.MEASURED, Status.CONFIG_MISMATCH, Status.REJECTED})
+
 
 class ReferenceFailure(Exception):
     """The reference file could not be loaded."""
@@ -65,6 +70,10 @@ class Findings:
     baseline_kept: bool = False
     candidate: LoadedSide | None = None
     measurement: Measurement | None = None
+    tried: bool = False  # a candidate was loaded, or failed to
+    failed: SideFailure | None = None
+    held: str = ""  # what was held on the GPU after the candidate's end, ...
+    still_held: str = ""  # ... and after the end of every other child
 
 
 class GpuActor:
@@ -78,6 +87,8 @@ class GpuActor:
         if self.device.uuid is not None:
             number, count = gpu_place(self.device.uuid)
             stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // count))
+        self._health = GpuHealth(self.device, self._our_processes)
+        self.warning = self._health.require_sound()  # what the driver is to say of this actor
         self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
         self.machine = Machine(
             host=socket.gethostname(),
@@ -98,16 +109,29 @@ class GpuActor:
         self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
         self._floors: dict[str, float | None] = {}  # seconds of an image that no method reaches, likewise
+        self._health.note_alone()
 
     def progress(self) -> Progress:
         """What it is doing now. Runs beside `measure`, in a thread of its own."""
         return self._progress
 
     def measure(self, job: Job, more_to_come: int) -> Outcome:
-        """Measures one pair; never raises for what a pair does.
+        """Measures one pair, once more where its failure may not have been the candidate's.
 
-        more_to_come: jobs that are waiting, for which children are made ready meanwhile.
+        Never raises for what a pair does. more_to_come: jobs that are waiting, for which children are made ready
+        meanwhile. Raises DeviceError where this process itself has lost its GPU while others can use it.
         """
+        outcome, doubt = self._attempt(job, more_to_come)
+        if doubt and not outcome.device_problem and job.attempt < ATTEMPTS:
+            self._end_children()
+            again, _ = self._attempt(replace(job, attempt=job.attempt + 1), more_to_come)
+            outcome = second_attempt(outcome, again, doubt)
+        if outcome.device_problem:
+            self._end_children()
+        return outcome
+
+    def _attempt(self, job: Job, more_to_come: int) -> tuple[Outcome, str]:
+        """One attempt at a pair, and why it is worth another one, or ""."""
         start = time.perf_counter()
         idle_s = start - self._idle_since
         found = Findings()
@@ -120,6 +144,7 @@ class GpuActor:
             if failed.side is Side.BASELINE:
                 self._drop_baseline()
                 status, detail = Status.BASELINE_FAILED, f"of the baseline: {failure.status}: {failure.detail}"
+            found.failed = failed
         except ReferenceFailure as failed:
             status, detail, log = Status.BASELINE_FAILED, f"of the reference: {failed}", failed.failure.log
         except ConfigMismatch as mismatch:
@@ -132,12 +157,14 @@ class GpuActor:
             status, detail, log = Status.INFRASTRUCTURE, "the harness itself failed", traceback.format_exc()
             self._drop_baseline()
         finally:
-            if found.candidate is not None:
-                found.candidate.child.end()
+            self._end_candidate(found)
+        problem = self._device_problem(status, found)
+        if found.held:
+            log = f"{log}\n{found.held}".strip()
         self._now(None, "idle")
         self._idle_since = time.perf_counter()
         measurement = found.measurement
-        return Outcome(
+        outcome = Outcome(
             pair=job.pair,
             attempt=job.attempt,
             status=status,
@@ -151,16 +178,17 @@ class GpuActor:
             layout=measurement.layout if measurement and measurement.batches else None,
             stopped=measurement.stopped if measurement else None,
             log=log,
+            device_problem=problem,
             wall_s=self._idle_since - start,
             idle_s=idle_s,
         )
+        return outcome, self._doubt(found)
 
     def close(self) -> None:
         """Ends every child that is kept."""
-        self._drop_baseline()
-        while self._spares:
-            self._spares.pop().end()
+        self._end_children()
         self._meter.close()
+        self._health.close()
 
     def _measure(self, job: Job, more_to_come: int, found: Findings) -> None:
         """The way of one pair. Raises SideFailure, ReferenceFailure, ConfigMismatch and Rejected."""
@@ -181,8 +209,9 @@ class GpuActor:
         else:
             self._profile(job, candidate)
             if found.measurement.looks_slowed(found.baseline):
-                candidate.child.end()
-                found.measurement.time_alone(found.baseline)
+                self._end_candidate(found)
+                if not found.held:
+                    found.measurement.time_alone(found.baseline)
         if job.baseline.sha256 not in self._profiles:
             tried = self._profile(job, found.baseline)
             self._profiles[job.baseline.sha256] = found.baseline.profile
@@ -191,8 +220,7 @@ class GpuActor:
 
     def _one_at_a_time(self, job: Job, reference: ModelConfig, found: Findings) -> Iterator[LoadedSide]:
         """The baseline, the candidate and the baseline again, each with the device to itself."""
-        if found.candidate is not None:
-            found.candidate.child.end()
+        self._end_candidate(found)
         with failures_of(Side.BASELINE):
             found.baseline, found.baseline_kept = self._warm_baseline(job)
         yield found.baseline
@@ -200,10 +228,36 @@ class GpuActor:
         candidate = self._warm_candidate(job, reference, found)
         yield candidate
         self._profile(job, candidate)
-        candidate.child.end()
+        self._end_candidate(found)
         with failures_of(Side.BASELINE):
             found.baseline, found.baseline_kept = self._warm_baseline(job)
         yield found.baseline
+
+    def _end_candidate(self, found: Findings) -> None:
+        """Ends the candidate's child, and waits until the GPU's memory is back."""
+        if found.candidate is not None:
+            found.candidate.child.end()
+        held = self._health.wait_back(len(self._spares))
+        if held:
+            self._end_children()  # what they hold is known within bounds alone
+            found.held, found.still_held = held, self._health.wait_alone()
+
+    def _device_problem(self, status: Status, found: Findings) -> str:
+        """Why the GPU cannot be trusted after a pair that ended so; empty where it can. Raises DeviceError."""
+        if status in NO_FAULTS:
+            return found.still_held
+        self._now(None, "checking the device")
+        fault = self._health.fault()
+        if not fault:
+            self._health.require_own_context()
+        return "; ".join(part for part in (fault, found.still_held) if part)
+
+    def _doubt(self, found: Findings) -> str:
+        """Why the failure of a pair may not have been the candidate's; empty where it was."""
+        if found.failed is None:
+            return ""
+        side, failure = found.failed.side, found.failed.failure
+        return why_repeat(side, failure, beside=found.tried, crowd=self._health.crowd)
 
     def _warm_baseline(self, job: Job) -> tuple[LoadedSide, bool]:
         """The baseline's warm side, and whether it was kept from an earlier pair. Raises ChildFailure."""
@@ -241,6 +295,8 @@ class GpuActor:
         Raises SideFailure and ConfigMismatch.
         """
         self._now(job, "candidate: load")
+        self._health.note()
+        found.tried = True
         with failures_of(Side.CANDIDATE):
             side = found.candidate = self._load(Side.CANDIDATE, job.candidate, job)
         require_same(reference, side.config)
@@ -338,6 +394,11 @@ class GpuActor:
         this = psutil.Process()
         return {this.pid, *(one.pid for one in this.children(recursive=True))}
 
+    def _end_children(self) -> None:
+        self._drop_baseline()
+        while self._spares:
+            self._spares.pop().end()
+
     def _drop_baseline(self) -> None:
         if self._kept is not None:
             self._kept[1].child.end()
@@ -354,6 +415,18 @@ class GpuActor:
 
     def _report(self, job: Job) -> Callable[[str, int], None]:
         return lambda phase, done: self._now(job, phase, done)
+
+
+def second_attempt(first: Outcome, second: Outcome, doubt: str) -> Outcome:
+    """The outcome of a pair that was tried twice: the second attempt's, the cost of both, and why there were two."""
+    why = f"this was the second attempt; the first ended as {first.status}, and {doubt} ({first.detail})"
+    return replace(
+        second,
+        detail=second.detail if second.status is Status.MEASURED else f"{second.detail}; {why}",
+        log=f"{second.log}\n{why}".strip(),
+        wall_s=first.wall_s + second.wall_s,
+        idle_s=first.idle_s,
+    )
 
 
 def require_same(reference: ModelConfig, live: ModelConfig) -> None:

@@ -2,6 +2,8 @@
 
 One `ray.wait` loop in one thread; one job in flight per actor is all the back-pressure there is. An actor never raises
 for what a pair does, so an exception here is the infrastructure's: the actor is replaced and the job tried once more.
+A device that its actor does not trust any more is taken out of use, and where no actor is left, every job that waits
+has an outcome that says why.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from actors.machine import stay_on_cpus
 from actors.messages import Job, Outcome, PoolError, PoolSpec, Progress, Status
 
-ATTEMPTS = 2  # of a job whose actor died
+ATTEMPTS = 2  # of a job whose actor died, or does not trust its device any more
+SOUND_ENDS = (Status.MEASURED, Status.CONFIG_MISMATCH, Status.REJECTED)  # that a device's fault cannot have brought
 START_S = 600.0  # an actor's start: a process, its imports from a cold disk, the CLIP model
 GRACE_S = 90.0  # beyond a job's own limits; a cut network takes Ray 64 s to notice
 CLOSE_S = 10.0
@@ -46,14 +49,15 @@ class Worker:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def open(self, spec: PoolSpec, gpu: bool, place: int) -> None:
-        """Makes the actor ready, the `place`-th of its pool. Raises what `GpuActor` raises."""
+    def open(self, spec: PoolSpec, gpu: bool, place: int) -> str:
+        """Makes the actor ready, the `place`-th of its pool; its warning, or "". Raises what `GpuActor` raises."""
         if not gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves every GPU visible to an actor that asked for none
             stay_on_cpus(place, spec.sandbox.threads or 1)
         from actors.gpu_actor import GpuActor
 
         self.actor = GpuActor(spec.sandbox, spec.scorer, self.name, gpu)
+        return self.actor.warning
 
     def measure(self, job: Job, more_to_come: int) -> Outcome:
         """Measures one pair."""
@@ -92,6 +96,8 @@ class Pool:
     def __init__(self, spec: PoolSpec, on_progress: Callable[[list[Progress]], None]) -> None:
         self.spec, self.on_progress = spec, on_progress
         self.slots: list[Slot] = []
+        self.out_of_use: list[str] = []  # a line for each actor that was lost, for people
+        self._distrusted: list[Slot] = []  # kept idle until the end: Ray would give their GPUs to other actors
         self._ours = False  # whether Ray is to be left again
 
     def __enter__(self) -> Pool:
@@ -105,6 +111,8 @@ class Pool:
             ray.wait([slot.opening for slot in self.slots], num_returns=count, timeout=START_S)
             for slot in list(self.slots):
                 self._opened(slot)
+            if not self.slots:
+                raise PoolError(f"no actor could start: {self.out_of_use[-1]}")
         except BaseException:
             self.__exit__()
             raise
@@ -112,9 +120,10 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         try:
-            idle = [slot.handle.close.remote() for slot in self.slots if slot.ready and slot.job is None]
+            slots = [*self.slots, *self._distrusted]
+            idle = [slot.handle.close.remote() for slot in slots if slot.ready and slot.job is None]
             ray.wait(idle, num_returns=len(idle), timeout=CLOSE_S)
-            for slot in self.slots:
+            for slot in slots:
                 ray.kill(slot.handle)
         finally:
             if self._ours:
@@ -128,14 +137,16 @@ class Pool:
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Yields the outcome of every job, exactly one for each, in the order in which they end.
 
-        Raises PoolError when no actor is left.
+        A job that no actor is left for ends as INFRASTRUCTURE, and says what became of the actors.
         """
         waiting = list(jobs)
         pending: dict[Any, Slot] = {}  # a call in flight, or the start of an actor that replaces another
         while waiting or any(slot.job for slot in pending.values()):
             for job in self._unplaceable(waiting):
                 waiting.remove(job)
-                yield Outcome(job.pair, job.attempt, Status.INFRASTRUCTURE, "the actor that it is meant for is lost")
+                lost = "no actor is left" if job.place is None else "the actor that it is meant for is lost"
+                detail = "; ".join([lost, *self.out_of_use])
+                yield Outcome(job.pair, job.attempt, Status.INFRASTRUCTURE, detail)
             for slot in self.slots:
                 fitting = [job for job in waiting if job.place in (None, slot.place)]
                 if slot.ready and slot.job is None and fitting:
@@ -180,23 +191,24 @@ class Pool:
         return Slot(name, place, handle, opening, deadline=time.monotonic() + START_S)
 
     def _opened(self, slot: Slot) -> None:
-        """Makes a slot ready, or drops it and goes on with the rest. Raises PoolError when none is left."""
+        """Makes a slot ready, or drops it."""
         try:
-            ray.get(slot.opening, timeout=0)
+            warning = ray.get(slot.opening, timeout=0)
             slot.ready = True
+            if warning:
+                logger.warning("%s: %s", slot.name, warning)
         except RayError as error:
             why = str(error.cause) if isinstance(error, RayTaskError) else str(error)
             if isinstance(error, GetTimeoutError):
                 why = f"it did not start within {START_S:.0f} s; are the resources of Ray taken?"
             ray.kill(slot.handle)
             self.slots.remove(slot)
-            if not self.slots:
-                raise PoolError(f"no actor could start: {why}") from error
-            logger.warning("%s is not used: %s", slot.name, why)
+            self.out_of_use.append(f"{slot.name} is not used: {why}")
+            logger.warning(self.out_of_use[-1])
 
     def _unplaceable(self, waiting: Sequence[Job]) -> list[Job]:
         """The jobs that no actor which is left may take."""
-        places = {None, *(slot.place for slot in self.slots)}
+        places = {place for slot in self.slots for place in (None, slot.place)}
         return [job for job in waiting if job.place not in places]
 
     def _submit(self, slot: Slot, job: Job, more_to_come: int) -> Any:
@@ -216,7 +228,7 @@ class Pool:
             if ref is None:
                 raise GetTimeoutError(f"no outcome within {longest(job):.0f} s")
             outcome: Outcome = ray.get(ref)
-            return outcome
+            return self._distrust(slot, job, outcome) if outcome.device_problem else outcome
         except RayError as error:
             ray.kill(slot.handle)
             fresh = self._start(slot.place)
@@ -227,6 +239,32 @@ class Pool:
             detail = f"the actor failed {job.attempt} times, at last with {type(error).__name__}"
             return Outcome(job.pair, job.attempt, Status.INFRASTRUCTURE, detail, log=str(error)[-4000:])
 
+    def _distrust(self, slot: Slot, job: Job, outcome: Outcome) -> Outcome | Job:
+        """Takes a slot out of use, whose device its actor does not trust any more. Its job goes to another actor, once.
+
+        A pair that broke off on two such devices ends as it did: the fault is then most likely its own.
+        """
+        machine = outcome.machine
+        device = f"{machine.device}, {machine.device_id}, of {machine.host}" if machine else "its device"
+        lost = f"{slot.name} ({device}) was taken out of use: {outcome.device_problem}"
+        logger.error(
+            "%s. No pair of this run is measured on it any more. Look at it with nvidia-smi and in the kernel's log "
+            "(Xid), end what is still on it, reset it or its machine; the same command then measures what is missing.",
+            lost,
+        )
+        self.slots.remove(slot)
+        self._distrusted.append(slot)
+        self.out_of_use.append(lost)
+        if outcome.status in SOUND_ENDS:
+            return outcome
+        if job.attempt >= ATTEMPTS:
+            return replace(outcome, detail=f"{outcome.detail}; {lost}")
+        again = replace(job, attempt=outcome.attempt + 1)
+        if not self._unplaceable([again]):
+            return again
+        detail = f"{lost}; the pair had ended as {outcome.status}: {outcome.detail}"
+        return replace(outcome, status=Status.INFRASTRUCTURE, detail=detail)
+
     def _progress(self) -> list[Progress]:
         calls = [slot.handle.progress.remote() for slot in self.slots]
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=POLL_S)
@@ -236,7 +274,7 @@ class Pool:
                 seen.append(ray.get(call) if call in ready else Progress(slot.name, None, "no answer"))
             except RayError:
                 seen.append(Progress(slot.name, None, "lost"))
-        return seen
+        return [*seen, *(Progress(slot.name, None, "out of use") for slot in self._distrusted)]
 
 
 def next_job(waiting: Sequence[Job], own: str, held: Set[str]) -> int:
@@ -258,7 +296,8 @@ def longest(job: Job) -> float:
     calls = limits.call_s * (len(plan.batches) + len(plan.repeats))
     a_side = limits.start_s + limits.load_s * 3 + limits.warmup_s * (len(plan.warmup) + 1) + calls
     reference = limits.start_s + limits.load_s * 3
-    return 5 * a_side + reference + START_S + GRACE_S  # both in turns, and then three in blocks
+    once = 5 * a_side + reference  # both in turns, and then three in blocks
+    return ATTEMPTS * once + START_S + GRACE_S  # the actor may try a pair twice, and look at its GPU after each
 
 
 def connect(address: str) -> None:

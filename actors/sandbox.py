@@ -56,11 +56,14 @@ class SandboxError(RuntimeError):
 
 
 class ChildFailure(Exception):
-    """A child did not do what it was asked: how it ended, one line on why, and the end of what it printed."""
+    """A child did not do what it was asked: how it ended, one line on why, and the end of what it printed.
 
-    def __init__(self, status: Status, detail: str, log: str = "") -> None:
+    signal: the one that ended its process, where the status is KILLED.
+    """
+
+    def __init__(self, status: Status, detail: str, log: str = "", signal: int | None = None) -> None:
         super().__init__(f"{status}: {detail}")
-        self.status, self.detail, self.log = status, detail, log
+        self.status, self.detail, self.log, self.signal = status, detail, log, signal
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,8 @@ class Child:
         number = -code if code < 0 else code - 128  # bwrap reports a signal as 128 + its number, as a shell does
         if number in set(signal.Signals):
             hint = " (often the kernel's, when memory runs out)" if number == signal.SIGKILL else ""
-            return ChildFailure(Status.KILLED, f"{op}: the process was ended by {signal.Signals(number).name}{hint}")
+            detail = f"{op}: the process was ended by {signal.Signals(number).name}{hint}"
+            return ChildFailure(Status.KILLED, detail, signal=number)
         return ChildFailure(Status.EXITED, f"{op}: the process ended by itself with code {code}")
 
     def _reported_error(self, op: str, answer: Mapping[str, Any]) -> ChildFailure:

@@ -28,7 +28,7 @@ from harness.report.display import make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
 from harness.report.text import plain
 from harness.result_set import ResultSet
-from harness.run_info import ResultSetError
+from harness.run_info import ResultSetError, read_out_of_use
 from harness.tasks import TaskError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -74,6 +74,8 @@ def run(
     print_summary(console, summarise(records))
     if calibration is not None:
         print_apart(console, calibration, records, settings)
+    for line in read_out_of_use(out):
+        console.print(plain(line, 500), style="red", markup=False, highlight=False, soft_wrap=True)
     console.print(f"Result set: {out}", soft_wrap=True)
 
 

@@ -39,7 +39,7 @@ from harness.records import PairRecord
 from harness.report.display import Display, NullDisplay
 from harness.requirement import read_requirement
 from harness.result_set import ResultSet, UnstorableError
-from harness.run_info import read_run_info, write_spent
+from harness.run_info import read_run_info, write_end
 from harness.tasks import Difficulty, Pair, Task, load_pairs
 
 
@@ -65,8 +65,8 @@ def run(
         results.reopen(record.prompt_id for record in stored if outdated(record, planned[record.prompt_id]))
         todo = {name: plan for name, plan in planned.items() if name not in results.finished()}
         display.start(len(planned), len(planned) - len(todo))
-        measure(todo, reader, display, results.append)
-        write_spent(out, summarise(ResultSet.load(out)).spent.as_dict())
+        out_of_use = measure(todo, reader, display, results.append)
+        write_end(out, summarise(ResultSet.load(out)).spent.as_dict(), out_of_use)
     return ResultSet.load(out)
 
 
@@ -124,10 +124,11 @@ def measure(
     reader: FileReader,
     display: Display,
     store: Callable[[PairRecord, Sequence[BatchRow], Sequence[ImageRow]], None],
-) -> None:
+) -> list[str]:
     """Measures what has to be measured of some pairs and stores a record of every one as soon as it is known.
 
     planned: by prompt id. reader: the one that read their files. store: may raise UnstorableError.
+    Returns a line for each actor that was lost on the way, such as one whose GPU cannot be trusted any more.
     Raises ConfigError and PoolError before the first pair is measured, and what else `store` raises.
     """
     config = reader.config
@@ -150,12 +151,14 @@ def measure(
     for plan in planned.values():
         if isinstance(plan.next, Outcome):
             finish(plan.next)
-    if jobs:
-        from actors.pool import Pool  # Ray takes half a second to import, and a plan without jobs needs none
+    if not jobs:
+        return []
+    from actors.pool import Pool  # Ray takes half a second to import, and a plan without jobs needs none
 
-        with Pool(pool, display.progress) as actors:
-            for outcome in actors.run(jobs):
-                finish(outcome)
+    with Pool(pool, display.progress) as actors:
+        for outcome in actors.run(jobs):
+            finish(outcome)
+        return actors.out_of_use
 
 
 def require_fitting_scorer(config: Config, jobs: Sequence[Job]) -> None:

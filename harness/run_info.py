@@ -59,9 +59,15 @@ def write_run_info(folder: Path, run_info: Mapping[str, Any], order: Sequence[st
     replace_json(folder / "run.json", {**info, "prompt_ids": list(order)})
 
 
-def write_spent(folder: Path, spent: Mapping[str, Any]) -> None:
-    """Add what the time of the actors went into, over all runs in this folder."""
-    replace_json(folder / "run.json", {**(read_run_info(folder) or {}), "spent": spent})
+def write_end(folder: Path, spent: Mapping[str, Any], out_of_use: Sequence[str]) -> None:
+    """Add what the time of the actors went into, over all runs in this folder, and which actors the last run lost."""
+    info = {**(read_run_info(folder) or {}), "spent": spent, "out_of_use": list(out_of_use)}
+    replace_json(folder / "run.json", info)
+
+
+def read_out_of_use(folder: Path) -> list[str]:
+    """The actors that the last run in a folder lost, each with its device and the reason; empty where none was."""
+    return [str(line) for line in (read_run_info(folder) or {}).get("out_of_use", ())]
 
 
 def _refuse_strangers(folder: Path) -> None:

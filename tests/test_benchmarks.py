@@ -7,11 +7,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
+from actors.messages import BatchRow, Outcome, Side, Status
 from harness.modelfile import compare_model_configs, read_model_file
 from harness.tasks import load_pairs
 
@@ -29,6 +32,16 @@ def compare():
         import compare
 
         yield compare
+
+
+@pytest.fixture(scope="module")
+def gpu_faults():
+    """The module benchmarks/gpu_faults.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import gpu_faults
+
+        yield gpu_faults
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +200,49 @@ def test_the_set_on_the_large_architecture_has_twelve_candidates():
     assert {name for name, found in methods.items() if found == ("half_precision",)} == {"itself", "itself-again"}
     named = {method for found in methods.values() for method in found}
     assert named == {"channels_last", "deepcache", "fused_projections", "half_precision", "tgate", "tome"}
+
+
+class FakeActor:
+    """Ends every pair as its file's docstring says, with a speedup of 1.5, unless `ends` has another outcome for it."""
+
+    def __init__(self, gpu_faults, **ends):
+        self.gpu_faults, self.ends = gpu_faults, ends
+        self.machine, self.tier, self.measured = SimpleNamespace(device="a GPU"), "bwrap", []
+
+    def measure(self, job, more_to_come):
+        self.measured.append(job.pair)
+        status, faster, problem = self.ends.get(job.pair, (min(self.gpu_faults.allowed(job.pair)), 1.5, ""))
+        if self.measured[:-1] == []:
+            faster = 1.5
+        rows = [(side, seconds) for side, seconds in ((Side.BASELINE, 0.15), (Side.CANDIDATE, 0.15 / faster))]
+        batches = tuple(BatchRow(0, turn, side, 2, s, s, None, None, 0.0) for turn, (side, s) in enumerate(rows))
+        return Outcome(job.pair, 1, Status(status), "in vain", batches=batches, device_problem=problem)
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "said"),
+    [
+        ({}, 0, "nothing"),
+        ({"oom_in_call": ("measured", 1.5, "")}, 1, "ended as measured"),
+        ({"device_assert": ("call_error", 1.5, "wrong numbers")}, 1, "not trusted"),
+        ({"honest": ("measured", 1.3, "")}, 1, "moved"),
+    ],
+)
+def test_the_gpu_rogues_are_each_followed_by_an_honest_pair(gpu_faults, monkeypatch, capsys, ends, code, said):
+    actor = FakeActor(gpu_faults, **ends)
+    monkeypatch.setattr(gpu_faults, "GpuActor", lambda *_, **__: actor)
+    monkeypatch.setattr(gpu_faults, "used_gib", lambda: 2.0)
+    if code:
+        with pytest.raises(typer.Exit):
+            gpu_faults.main("bwrap", list(gpu_faults.NAMES), 0.05)
+    else:
+        gpu_faults.main("bwrap", list(gpu_faults.NAMES), 0.05)
+    assert said in capsys.readouterr().out
+    rogues = [path.stem for path in sorted((ROOT / "tests" / "rogues" / "gpu").glob("*.py"))]
+    rogues = [name for name in rogues if name not in ("baseline", "honest")]
+    assert len(rogues) == 7
+    assert actor.measured == ["honest", *(name for rogue in rogues for name in (rogue, "honest"))]
+    assert actor.closed

@@ -1,15 +1,18 @@
 """One actor, in this process, with real children: what becomes of a pair, and what is kept for the next."""
 
 import dataclasses
+import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from actors.gpu_actor import GpuActor
-from actors.measure import Crowded, Measurement
+from actors.gpu_actor import ConfigMismatch, GpuActor
+from actors.machine import DeviceError
+from actors.measure import Crowded, Measurement, SideFailure
 from actors.messages import Batch, Job, Layout, Limits, SandboxSpec, ScorerSpec, Side, Status
 from actors.model_config import ModelConfig
-from actors.sandbox import tier_problem
+from actors.sandbox import ChildFailure, tier_problem
 from actors.scoring import Scorer, ScorerError
 from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file, plan
@@ -116,12 +119,15 @@ def test_where_memory_does_not_hold_both_they_are_measured_in_blocks(actor, monk
         raise Crowded("no memory beside each other")
 
     monkeypatch.setattr(Measurement, "interleaved", crowded)
+    monkeypatch.setattr(actor, "_health", FakeHealth())
     outcome = actor.measure(job(HONEST), more_to_come=0)
     assert (outcome.status, outcome.layout) == (Status.MEASURED, Layout.BLOCKS)
     a, b = Side.BASELINE, Side.CANDIDATE
     assert [(row.side, row.batch) for row in outcome.batches] == [(a, 0), (a, 1), (b, 0), (b, 1), (a, 0), (a, 1)]
     assert len(outcome.images) == 3
     assert not outcome.baseline.warm_from_before, "the one of the last block was loaded for this pair"
+    first, alone = ["note", "wait_back"], ["note", "wait_back"]
+    assert actor._health.calls == [*first, *alone, "wait_back"], "whenever a candidate has ended"
 
 
 def test_a_candidate_without_memory_even_alone_is_out_of_memory(actor):
@@ -151,6 +157,136 @@ def test_progress_tells_the_pair_while_it_runs_and_idle_after(actor, monkeypatch
     actor.measure(dataclasses.replace(job(HONEST), pair="42"), more_to_come=0)
     assert [(p.pair, p.batch) for p in seen if p.phase == "measuring"] == [("42", 0), ("42", 1)]
     assert seen[-1].phase == "idle"
+
+
+class FakeHealth:
+    """A GPU's health as a test tells it; `calls` holds what was asked."""
+
+    def __init__(self, fault="", held="", still="", crowd="", lost=False):
+        self.found, self.held, self.still, self.crowd, self.lost = fault, held, still, crowd, lost
+        self.calls = []
+
+    def note(self):
+        self.calls.append("note")
+
+    def wait_back(self, spares):
+        self.calls.append("wait_back")
+        return self.held
+
+    def wait_alone(self):
+        self.calls.append("wait_alone")
+        return self.still
+
+    def fault(self):
+        self.calls.append("fault")
+        return self.found
+
+    def require_own_context(self):
+        if self.lost:
+            raise DeviceError("the actor has lost its GPU")
+
+
+def attempts(actor, monkeypatch, *ends, **health):
+    """Has the actor's attempts at a pair end so in turn: a SideFailure, another exception, or None for a good one.
+
+    Returns the fake health, and the number of every attempt that was begun.
+    """
+    began, left = [], list(ends)
+
+    def measure(job, more_to_come, found):
+        began.append(job.attempt)
+        end = left.pop(0)
+        found.tried = True
+        if end is not None:
+            raise end
+
+    fake = FakeHealth(**health)
+    monkeypatch.setattr(actor, "_measure", measure)
+    monkeypatch.setattr(actor, "_health", fake)
+    return fake, began
+
+
+def failed(side: Side, status: Status, killed_by: int | None = None) -> SideFailure:
+    return SideFailure(side, ChildFailure(status, "generate: in vain", signal=killed_by))
+
+
+def test_after_a_failure_the_memory_is_waited_for_and_the_gpu_is_checked(actor, monkeypatch):
+    end = failed(Side.CANDIDATE, Status.CALL_ERROR)
+    fake, began = attempts(actor, monkeypatch, end, fault="12 numbers are wrong")
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, outcome.device_problem) == (Status.CALL_ERROR, "12 numbers are wrong")
+    assert fake.calls == ["wait_back", "fault"]
+    assert (began, actor._kept, actor._spares) == ([1], None, [])
+
+
+def test_after_a_pair_that_ended_well_the_gpu_is_not_computed_on(actor, monkeypatch):
+    for end in (None, ConfigMismatch("another model")):
+        fake, _ = attempts(actor, monkeypatch, end, fault="12 numbers are wrong")
+        assert actor.measure(job(HONEST), more_to_come=0).device_problem == ""
+        assert fake.calls == ["wait_back"]
+
+
+def test_memory_that_is_held_until_all_children_are_gone_is_noted_and_no_more(actor, monkeypatch):
+    fake, _ = attempts(actor, monkeypatch, None, held="8 GiB are held by process 9")
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, outcome.device_problem) == (Status.MEASURED, "")
+    assert outcome.log == "8 GiB are held by process 9"
+    assert fake.calls == ["wait_back", "wait_alone"]
+
+
+def test_a_gpu_whose_memory_stays_held_is_not_trusted_even_where_the_pair_was_measured(actor, monkeypatch):
+    attempts(actor, monkeypatch, None, held="8 GiB", still="8 GiB are still held")
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, outcome.device_problem) == (Status.MEASURED, "8 GiB are still held")
+
+
+def test_a_sigkill_from_elsewhere_is_tried_once_more_and_the_record_says_so(actor, monkeypatch):
+    killed = failed(Side.CANDIDATE, Status.KILLED, signal.SIGKILL)
+    attempts(actor, monkeypatch, killed, killed)
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, outcome.attempt) == (Status.KILLED, 2)
+    assert "this was the second attempt; the first ended as killed" in outcome.detail
+    attempts(actor, monkeypatch, killed, None)
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, outcome.attempt, outcome.detail) == (Status.MEASURED, 2, "")
+    assert "SIGKILL" in outcome.log
+
+
+def test_a_third_attempt_is_never_made(actor, monkeypatch):
+    _, began = attempts(actor, monkeypatch, failed(Side.CANDIDATE, Status.KILLED, signal.SIGKILL))
+    outcome = actor.measure(dataclasses.replace(job(HONEST), attempt=2), more_to_come=0)
+    assert (outcome.attempt, began) == (2, [2])
+
+
+def test_a_baseline_that_fails_beside_a_candidate_is_loaded_anew_and_the_pair_tried_again(actor, monkeypatch):
+    ended = []
+    spare = SimpleNamespace(end=lambda: ended.append("spare"))
+    actor._end_children()
+    monkeypatch.setattr(actor, "_spares", [spare])
+    _, began = attempts(actor, monkeypatch, failed(Side.BASELINE, Status.CALL_ERROR), None)
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, outcome.attempt, began) == (Status.MEASURED, 2, [1, 2])
+    assert ended == ["spare"], "it may be harmed, too"
+
+
+def test_out_of_memory_is_tried_again_only_where_others_were_on_the_gpu(actor, monkeypatch):
+    end = failed(Side.CANDIDATE, Status.OUT_OF_MEMORY)
+    for crowd, count in (("", 1), ("process 9 has 60.0 GiB of it", 2)):
+        attempts(actor, monkeypatch, end, end, crowd=crowd)
+        assert actor.measure(job(HONEST), more_to_come=0).attempt == count
+
+
+def test_on_a_gpu_that_fails_the_check_nothing_is_tried_again(actor, monkeypatch):
+    killed = failed(Side.CANDIDATE, Status.KILLED, signal.SIGKILL)
+    _, began = attempts(actor, monkeypatch, killed, killed, fault="12 numbers are wrong")
+    assert actor.measure(job(HONEST), more_to_come=0).attempt == 1
+    assert began == [1]
+
+
+def test_an_actor_that_has_lost_its_own_gpu_asks_to_be_replaced(actor, monkeypatch):
+    attempts(actor, monkeypatch, RuntimeError("CUDA error: device-side assert triggered"), lost=True)
+    with pytest.raises(DeviceError, match="lost its GPU"):
+        actor.measure(job(HONEST), more_to_come=0)
 
 
 def test_an_unknown_clip_model_is_refused_with_the_mend():

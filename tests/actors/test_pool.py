@@ -3,11 +3,27 @@
 import dataclasses
 import os
 import signal
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from ray.exceptions import RayActorError, RayTaskError
 
-from actors.messages import Batch, Job, Limits, PoolError, PoolSpec, SandboxSpec, ScorerSpec, Status
+from actors import pool as pool_module
+from actors.machine import DeviceError
+from actors.messages import (
+    Batch,
+    Job,
+    Limits,
+    Machine,
+    Outcome,
+    PoolError,
+    PoolSpec,
+    Progress,
+    SandboxSpec,
+    ScorerSpec,
+    Status,
+)
 from actors.model_config import ModelConfig
 from actors.pool import Pool, longest, next_job
 from harness.embedded import EMBEDDED_SCORERS
@@ -94,10 +110,8 @@ def test_an_actor_that_cannot_open_leaves_the_others_to_work(caplog):
         assert [outcome.pair for outcome in pool.run([lost])] == ["at 1"]
     assert "cpu 1 is not used" in caplog.text
     assert outcomes["1"].status is outcomes["at 0"].status is Status.MEASURED
-    assert (outcomes["at 1"].status, outcomes["at 1"].detail) == (
-        Status.INFRASTRUCTURE,
-        "the actor that it is meant for is lost",
-    )
+    assert outcomes["at 1"].status is Status.INFRASTRUCTURE
+    assert outcomes["at 1"].detail.startswith("the actor that it is meant for is lost; cpu 1 is not used: ")
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
@@ -115,3 +129,165 @@ def test_both_sides_of_a_pair_run_on_the_cpus_of_the_actor_that_it_is_meant_for(
 def test_a_gpu_that_is_not_there_is_refused_with_the_mend():
     with pytest.raises(PoolError, match=r"pool\.device=cpu"), Pool(spec(device="gpu"), print):
         pass
+
+
+class FakeRay:
+    """Ray and its actors in this process: every call is answered when it is asked for, by what a test tells it.
+
+    `outcomes`: by actor and pair, what `measure` returns or raises; a measured outcome where it says nothing.
+    `openings`: by actor, what its starts return or raise in turn; then no warning.
+    """
+
+    def __init__(self, gpus):
+        self.gpus, self.outcomes, self.openings = gpus, {}, {}
+        self.measured, self.killed, self.closed = [], [], []
+
+    def is_initialized(self):
+        return True
+
+    def cluster_resources(self):
+        return {"GPU": self.gpus}
+
+    def wait(self, refs, num_returns=1, timeout=None):
+        return list(refs), []
+
+    def get(self, ref, timeout=None):
+        if isinstance(ref.answer, Exception):
+            raise ref.answer
+        return ref.answer
+
+    def kill(self, handle):
+        self.killed.append(handle.name)
+
+    def options(self, **resources):
+        return self
+
+    def remote(self, name):
+        def measure(job, more_to_come):
+            self.measured.append((name, job.pair, job.attempt))
+            answer = self.outcomes.get((name, job.pair), Outcome(job.pair, job.attempt, Status.MEASURED, ""))
+            return dataclasses.replace(answer, attempt=job.attempt) if isinstance(answer, Outcome) else answer
+
+        answers = {
+            "open": lambda *_: self.openings.get(name, []).pop(0) if self.openings.get(name) else "",
+            "measure": measure,
+            "progress": lambda: Progress(name, None, "idle"),
+            "close": lambda: self.closed.append(name),
+        }
+        calls = {
+            call: SimpleNamespace(remote=lambda *given, answer=answer: Reference(answer(*given)))
+            for call, answer in answers.items()
+        }
+        return SimpleNamespace(name=name, **calls)
+
+
+class Reference:
+    """What a call of a fake actor returns; a key of a dictionary by its identity, as one of Ray's is."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    fake = FakeRay(2)
+    monkeypatch.setattr(pool_module, "ray", fake)
+    monkeypatch.setattr(pool_module, "RemoteWorker", fake)
+    return fake
+
+
+def broken(pair: str, status: Status = Status.CALL_ERROR, problem: str = "12 numbers are wrong") -> Outcome:
+    machine = Machine("node7", "NVIDIA H100", "GPU-1234", "bwrap", "clip", {})
+    return Outcome(pair, 1, status, "CUDA error", machine, device_problem=problem)
+
+
+def run_all(jobs, progress=None):
+    """The outcomes of a run on fake actors by pair, and the pool."""
+    seen = [] if progress is None else progress
+    with Pool(spec(device="gpu", actors=None), seen.append) as pool:
+        outcomes = list(pool.run(jobs))
+    assert sorted(outcome.pair for outcome in outcomes) == sorted(one.pair for one in jobs), "one for each"
+    return {outcome.pair: outcome for outcome in outcomes}, pool
+
+
+def test_a_gpu_that_cannot_be_trusted_is_taken_out_of_use_and_its_job_goes_to_another(two_gpus, caplog):
+    two_gpus.outcomes["gpu 0", "1"] = broken("1")
+    progress = []
+    outcomes, pool = run_all([job(name) for name in "123456"], progress)
+    assert {outcome.status for outcome in outcomes.values()} == {Status.MEASURED}
+    assert outcomes["1"].attempt == 2
+    assert [call for call in two_gpus.measured if call[0] == "gpu 0"] == [("gpu 0", "1", 1)]
+    assert ("gpu 1", "1", 2) in two_gpus.measured
+    assert progress[-1] == [Progress("gpu 1", None, "idle"), Progress("gpu 0", None, "out of use")]
+    (line,) = pool.out_of_use
+    assert line == "gpu 0 (NVIDIA H100, GPU-1234, of node7) was taken out of use: 12 numbers are wrong"
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert line in record.message
+    assert "nvidia-smi" in record.message
+
+
+def test_the_actor_of_a_gpu_out_of_use_holds_it_until_the_end(two_gpus):
+    two_gpus.outcomes["gpu 0", "1"] = broken("1")
+    with Pool(spec(device="gpu", actors=None), lambda progress: None) as pool:
+        assert len(list(pool.run([job("1"), job("2")]))) == 2
+        assert two_gpus.killed == []
+    assert sorted(two_gpus.killed) == sorted(two_gpus.closed) == ["gpu 0", "gpu 1"]
+
+
+def test_what_was_measured_before_a_gpu_went_out_of_use_stays_measured(two_gpus):
+    two_gpus.outcomes["gpu 0", "1"] = broken("1", Status.MEASURED, "8 GiB are still held")
+    outcomes, pool = run_all([job("1"), job("2"), job("3")])
+    assert (outcomes["1"].status, outcomes["1"].attempt) == (Status.MEASURED, 1)
+    assert len(pool.out_of_use) == 1
+
+
+def test_where_no_gpu_is_left_every_job_ends_as_infrastructure_with_the_reasons(two_gpus):
+    two_gpus.outcomes["gpu 0", "1"] = broken("1")
+    two_gpus.outcomes["gpu 1", "2"] = broken("2", problem="8 GiB are still held")
+    outcomes, _ = run_all([job(name) for name in "1234"])
+    assert {outcome.status for outcome in outcomes.values()} == {Status.INFRASTRUCTURE}
+    for outcome in outcomes.values():
+        assert "gpu 1" in outcome.detail
+        assert "8 GiB are still held" in outcome.detail
+    assert "no actor is left" in outcomes["3"].detail
+    assert "the pair had ended as call_error: CUDA error" in outcomes["2"].detail
+
+
+def test_a_pair_that_breaks_off_on_two_such_gpus_keeps_its_own_status(two_gpus):
+    two_gpus.gpus = 3
+    for name in ("gpu 0", "gpu 1", "gpu 2"):
+        two_gpus.outcomes[name, "1"] = broken("1")
+    outcomes, pool = run_all([job(name) for name in "123456"])
+    assert (outcomes["1"].status, outcomes["1"].attempt) == (Status.CALL_ERROR, 2)
+    assert "was taken out of use" in outcomes["1"].detail
+    assert len(pool.out_of_use) == 2, "a third is not given to it"
+    assert {outcomes[name].status for name in "23456"} == {Status.MEASURED}
+
+
+def test_a_job_that_is_meant_for_a_gpu_out_of_use_goes_nowhere_else(two_gpus):
+    two_gpus.outcomes["gpu 0", "1"] = broken("1")
+    meant = [dataclasses.replace(job(name), place=0) for name in "12"]
+    outcomes, _ = run_all([*meant, job("3")])
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "1": Status.INFRASTRUCTURE,
+        "2": Status.INFRASTRUCTURE,
+        "3": Status.MEASURED,
+    }
+    assert "meant for is lost; gpu 0 (NVIDIA H100" in outcomes["2"].detail
+
+
+def test_an_actor_that_dies_and_finds_its_gpu_broken_ends_no_run(two_gpus):
+    two_gpus.gpus = 1
+    two_gpus.outcomes["gpu 0", "1"] = RayActorError()
+    two_gpus.openings["gpu 0"] = ["", RayTaskError("open", "trace", DeviceError("GPU-1234 cannot be trusted"))]
+    outcomes, _ = run_all([job("1"), job("2")])
+    for outcome in outcomes.values():
+        assert outcome.status is Status.INFRASTRUCTURE
+        assert "no actor is left; gpu 0 is not used: GPU-1234 cannot be trusted" in outcome.detail
+
+
+def test_what_an_actor_says_of_its_gpu_at_the_start_is_passed_on(two_gpus, caplog):
+    two_gpus.openings["gpu 1"] = ["the GPU is not free: process 9 has 3.0 GiB of it"]
+    run_all([job("1")])
+    assert "gpu 1: the GPU is not free" in caplog.text

@@ -1,0 +1,181 @@
+"""Candidates that break a GPU's peace, each followed by an honest pair that must come out as it did before.
+
+    python benchmarks/gpu_faults.py                  # under bwrap, on the first visible GPU; about three minutes
+    python benchmarks/gpu_faults.py --tier process   # where a process can escape from its end
+
+The candidates are the files of tests/rogues/gpu; what must become of each stands in its docstring. The program prints
+a table, and exits with 1 where a candidate ended otherwise, the GPU was not trusted any more, or a speedup moved.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, log
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from actors.gpu_actor import GpuActor
+from actors.messages import (
+    Batch,
+    BatchRow,
+    ImageRow,
+    Job,
+    Limits,
+    ModelFile,
+    Outcome,
+    Plan,
+    SandboxSpec,
+    ScorerSpec,
+    Status,
+    Stopped,
+)
+from actors.model_config import ModelConfig
+from harness.embedded import EMBEDDED_SCORERS
+from harness.evaluation import paired_batches
+
+ROGUES = Path(__file__).parents[1] / "tests" / "rogues" / "gpu"
+HONEST = "honest"
+NAMES = tuple(sorted(path.stem for path in ROGUES.glob("*.py") if path.stem not in (HONEST, "baseline", "__init__")))
+BATCHES = tuple(Batch(("a red circle", "a blue star"), (2 * number, 2 * number + 1)) for number in range(8))
+LIMITS = Limits(start_s=60, load_s=60, warmup_s=20, call_s=5)
+UNKNOWN = ModelConfig(None, None, None, None)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One rogue and the honest pair after it."""
+
+    name: str
+    allowed: frozenset[str]  # statuses
+    outcome: Outcome
+    after: Outcome
+    seconds: float  # both pairs together
+    used_gib: float  # of the GPU, after both
+
+    def miss(self, before: float, tolerance: float) -> str:
+        """What is not as it must be, or "". before: the honest speedup of before. tolerance: a share of it."""
+        if self.outcome.status not in self.allowed:
+            return f"ended as {self.outcome.status}: {self.outcome.detail}"
+        problem = self.outcome.device_problem or self.after.device_problem
+        if problem:
+            return f"the GPU is not trusted any more: {problem}"
+        ratio = speedup(self.after)
+        if ratio is None:
+            return f"the honest pair ended as {self.after.status}: {self.after.detail}"
+        return "" if abs(ratio / before - 1) <= tolerance else "the speedup has moved"
+
+
+def never(_: Sequence[BatchRow], __: Sequence[ImageRow]) -> Stopped | None:
+    """The stopping rule: all batches are measured."""
+    return None
+
+
+def job(name: str) -> Job:
+    """The pair of the baseline and one of the files."""
+    baseline, candidate = (ModelFile(str(path), path.read_bytes()) for path in (ROGUES / "baseline.py", file(name)))
+    plan = Plan(
+        warmup=BATCHES[:2],
+        warmup_at_least=2,
+        warmup_agreement=0.1,
+        batches=BATCHES[2:],
+        repeats=(),
+        order_seed=0,
+        profile=False,
+        stop=never,
+    )
+    return Job(name, 1, baseline, candidate, baseline, UNKNOWN, plan, LIMITS)
+
+
+def file(name: str) -> Path:
+    """Where a candidate lies."""
+    return ROGUES / f"{name}.py"
+
+
+def allowed(name: str) -> frozenset[str]:
+    """The statuses that a candidate's docstring names after "Must become:"."""
+    text = (ast.get_docstring(ast.parse(file(name).read_bytes())) or "").partition("Must become:")[2]
+    found = frozenset(word for word in re.findall(r"[a-z_]+", text) if word in set(Status))
+    if not found:
+        raise ValueError(f'{file(name)}: the docstring names no status after "Must become:"')
+    return found
+
+
+def speedup(outcome: Outcome) -> float | None:
+    """The geometric mean of baseline over candidate; None where the pair was not measured."""
+    if outcome.status is not Status.MEASURED:
+        return None
+    ratios = [log(batch.baseline_s / batch.candidate_s) for batch in paired_batches(outcome.batches)]
+    return exp(statistics.fmean(ratios))
+
+
+def used_gib() -> float:
+    """The GPU's memory in use, by anyone."""
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) / 2**30
+
+
+def try_rogue(actor: GpuActor, name: str) -> Case:
+    """Measures one rogue, and the honest pair after it."""
+    start = time.perf_counter()
+    outcome = actor.measure(job(name), more_to_come=1)
+    after = actor.measure(job(HONEST), more_to_come=1)
+    return Case(name, allowed(name), outcome, after, time.perf_counter() - start, used_gib())
+
+
+def table(cases: Sequence[Case], before: float, tolerance: float) -> Table:
+    """A row a rogue."""
+    shown = Table("candidate", "ended as", "attempts", "speedup after", "in use, GiB", "s", "what is wrong")
+    for case in cases:
+        ratio = speedup(case.after)
+        shown.add_row(
+            case.name,
+            case.outcome.status,
+            str(case.outcome.attempt),
+            "-" if ratio is None else f"{ratio:.3f}",
+            f"{case.used_gib:.1f}",
+            f"{case.seconds:.0f}",
+            case.miss(before, tolerance) or "nothing",
+        )
+    return shown
+
+
+def main(
+    tier: Annotated[str, typer.Option(help="Of the sandbox.")] = "bwrap",
+    rogue: Annotated[list[str], typer.Option(help="Only these; repeatable.")] = list(NAMES),  # noqa: B006
+    tolerance: Annotated[float, typer.Option(help="How far a speedup may move, as a share of it.")] = 0.05,
+) -> None:
+    """Measure the rogues on a GPU, and an honest pair after each."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    clip = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
+    actor = GpuActor(SandboxSpec(tiers=(tier,), models={}, preimports=("torch",)), clip, "gpu 0", gpu=True)
+    try:
+        first = actor.measure(job(HONEST), more_to_come=2)
+        before = speedup(first)
+        if before is None:
+            console.print(f"the honest pair ended as {first.status}: {first.detail}\n{first.log}", markup=False)
+            raise typer.Exit(1)
+        console.print(f"{actor.machine.device}, {actor.tier}: speedup {before:.3f} before, {used_gib():.1f} GiB in use")
+        cases = [try_rogue(actor, name) for name in rogue]
+    finally:
+        actor.close()
+    console.print(table(cases, before, tolerance))
+    for case in cases:
+        if case.outcome.log:
+            console.print(f"{case.name}: {case.outcome.log.splitlines()[-1]}", markup=False)
+    if any(case.miss(before, tolerance) for case in cases):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
