@@ -21,7 +21,7 @@ import torch
 from actors.gpu_health import GpuHealth, why_repeat
 from actors.integrity import work_floor_s
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
-from actors.measure import Crowded, LoadedSide, Measurement, Rejected, SideFailure, failures_of
+from actors.measure import Crowded, Measurement, Rejected
 from actors.messages import (
     Batch,
     Job,
@@ -39,6 +39,7 @@ from actors.model_config import COMPARED, ModelConfig, differences
 from actors.profiling import Profile
 from actors.sandbox import Child, ChildFailure, choose_tier
 from actors.scoring import Scorer
+from actors.side import LoadedSide, SideFailure, failures_of
 from actors.telemetry import GpuMeter
 
 # Children that import ahead of need, each on a CPU that nothing else wants; none where there are only a few.

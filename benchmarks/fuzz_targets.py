@@ -17,11 +17,11 @@ from fuzz_child import LIMITS, AnsweringChild, fill
 from fuzz_inputs import PIPE_BYTES, Answers
 from rich.console import Console
 
-from actors.measure import LoadedSide, check_clocks
 from actors.messages import Batch, BatchRow, ImageRow, Layout, ModelFile, Outcome, Side, Status, Stopped
 from actors.model_config import ModelConfig
 from actors.protocol import Channel, ChannelClosed, ProtocolError
 from actors.sandbox import Child, ChildFailure
+from actors.side import LoadedSide, check_clocks
 from harness.evaluation import Looks, SourceFacts, Sources, make_record
 from harness.judge import Criteria, summarise
 from harness.records import PairRecord, Protocol, batches_table, images_table, pairs_table, rows_of

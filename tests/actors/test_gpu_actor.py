@@ -9,11 +9,12 @@ import pytest
 
 from actors.gpu_actor import ConfigMismatch, GpuActor
 from actors.machine import DeviceError
-from actors.measure import Crowded, Measurement, SideFailure
+from actors.measure import Crowded, Measurement
 from actors.messages import Batch, Job, Layout, Limits, SandboxSpec, ScorerSpec, Side, Status
 from actors.model_config import ModelConfig
 from actors.sandbox import ChildFailure, tier_problem
 from actors.scoring import Scorer, ScorerError
+from actors.side import SideFailure
 from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file, plan
 

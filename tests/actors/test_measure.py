@@ -11,21 +11,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from actors.measure import (
-    Crowded,
-    LoadedSide,
-    Measurement,
-    Rejected,
-    SideFailure,
-    agree,
-    ask_config,
-    check_clocks,
-    check_pixels,
-    marks_of,
-)
+from actors.measure import Crowded, Measurement, Rejected, marks_of
 from actors.messages import Batch, BatchRow, Job, Layout, Limits, Mark, Side, Sign, Status, Stopped
 from actors.model_config import ModelConfig
 from actors.sandbox import ChildFailure
+from actors.side import LoadedSide, SideFailure, agree, ask_config, check_clocks, check_pixels
 from actors.telemetry import Reading
 from tests.actors.model_files import HONEST, model_file, plan
 

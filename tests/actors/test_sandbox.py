@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.measure import LoadedSide
 from actors.messages import Batch, Limits, SandboxSpec, Side, Status
 from actors.sandbox import Child, ChildFailure, Device, SandboxError, bwrap_command, choose_tier, tier_problem
+from actors.side import LoadedSide
 from tests.actors.model_files import HONEST, honest_but, model_file
 
 BATCH = Batch(("a", "b"), (1, 2))
