@@ -10,6 +10,7 @@ code under test; the supervisor checks what it can.
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import importlib
 import inspect
@@ -31,6 +32,7 @@ from actors.profiling import profile_call
 from actors.protocol import Channel, ChannelClosed
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)  # a file, or the file system that it is in, may not grow
 
 
 class NoPipeline(Exception):
@@ -223,6 +225,8 @@ def describe(error: Exception) -> dict[str, Any]:
     pixels = sys.modules.get("actors.pixels")
     if pixels is not None:
         kinds[pixels.BadImages] = "bad_images"
+    if isinstance(error, OSError) and error.errno in FULL:
+        kinds = {OSError: "file_limit"}
     kind = next((name for known, name in kinds.items() if isinstance(error, known)), "exception")
     return {
         "error": kind,

@@ -19,6 +19,7 @@ import psutil
 import torch
 
 from actors.machine import find_device, gpu_place, installed_versions, stay_on_cpus
+from actors.limits import resolved
 from actors.measure import Crowded, LoadedSide, Measurement, SideFailure, failures_of
 from actors.messages import Job, Limits, Machine, ModelFile, Outcome, Progress, SandboxSpec, ScorerSpec, Side, Status
 from actors.model_config import COMPARED, ModelConfig, differences
@@ -63,8 +64,10 @@ class GpuActor:
         self.tier = choose_tier(sandbox.tiers)
         self.device = find_device(gpu)
         if self.device.uuid is not None:
-            number, count = gpu_place(self.device.uuid)
-            stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // count))
+            number, self._beside = gpu_place(self.device.uuid)
+            stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // self._beside))
+        else:
+            self._beside = max(1, (os.cpu_count() or 1) // (sandbox.threads or os.cpu_count() or 1))
         self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
         self.machine = Machine(
             host=socket.gethostname(),
@@ -284,7 +287,7 @@ class GpuActor:
             self._spares.append(self._start_child(limits))
 
     def _start_child(self, limits: Limits) -> Child:
-        return Child(self.tier, self.sandbox, self.device, limits)
+        return Child(self.tier, self.sandbox, self.device, resolved(limits, self._beside))
 
     @contextmanager
     def _still(self) -> Iterator[None]:
