@@ -219,9 +219,10 @@ class Requests:
 
 def describe(error: Exception) -> dict[str, Any]:
     """An exception as the supervisor takes it: what kind, one line, and the end of the traceback."""
-    import torch
-
-    kinds: dict[type[Exception], str] = {torch.OutOfMemoryError: "out_of_memory", NoPipeline: "no_pipeline"}
+    kinds: dict[type[Exception], str] = {NoPipeline: "no_pipeline"}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        kinds[torch.OutOfMemoryError] = "out_of_memory"
     pixels = sys.modules.get("actors.pixels")
     if pixels is not None:
         kinds[pixels.BadImages] = "bad_images"

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
-from actors.machine import find_device, gpu_place, installed_versions, stay_on_cpus
 from actors.limits import resolved
+from actors.machine import find_device, gpu_place, installed_versions, stay_on_cpus
 from actors.measure import Crowded, LoadedSide, Measurement, SideFailure, failures_of
 from actors.messages import Job, Limits, Machine, ModelFile, Outcome, Progress, SandboxSpec, ScorerSpec, Side, Status
 from actors.model_config import COMPARED, ModelConfig, differences

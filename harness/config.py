@@ -175,8 +175,8 @@ class Config(Section):
                 raise ValueError(f"{field.name} must be below {LONGEST_S:,.0f} s, which is 23 days")
         if limits.memory_bytes is not None and limits.memory_bytes < LEAST_MEMORY:
             raise ValueError(
-                f"memory_bytes is {limits.memory_bytes:,}; the libraries of a pipeline alone need {LEAST_MEMORY:,} bytes, "
-                "and null gives each child a third of its actor's share"
+                f"memory_bytes is {limits.memory_bytes:,}; the libraries of a pipeline alone need {LEAST_MEMORY:,}. "
+                "Leave it out, and each child gets a third of its actor's share"
             )
         return limits
 
