@@ -253,6 +253,8 @@ def end_with(supervisor_fd: int) -> None:
 
 def warm_up_cuda() -> None:
     """Has CUDA's libraries load what they load on first use: a model file's first call would wait for it."""
+    if "torch" not in sys.modules:
+        return
     import torch
     from torch.nn import functional as nn
 

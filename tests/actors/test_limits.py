@@ -23,17 +23,26 @@ held_by = {limit for hierarchy in cgroup.usable() for limit in hierarchy.control
 without_cgroup = pytest.mark.skipif(held_by != {"memory", "pids"}, reason="no cgroups can be made here")
 HOLDS = [pytest.param("cgroup", marks=without_cgroup), "watchdog"]
 
-SMALL = Limits(load_s=20, memory_bytes=300_000_000, processes=64, scratch_bytes=50_000_000)
+SMALL = Limits(load_s=60, memory_bytes=300_000_000, processes=64, scratch_bytes=50_000_000)
 ROOMY = replace(SMALL, scratch_bytes=10**9)
+CROWD = replace(SMALL, memory_bytes=2 * 10**9)  # 64 small processes may use more than 300 MB
 MEMORY, PROCESSES, SCRATCH = "limits.memory_bytes", "limits.processes", "limits.scratch_bytes"
 REST = "time.sleep(30)\n"
-START = "import os, signal, threading, time, mmap\n"
+START = "import mmap, os, resource, signal, threading, time\n"
 FORKS = """
 for _ in range({count}):
     if os.fork() == 0:
         {each}
         time.sleep(30)
         os._exit(0)
+"""
+ORPHANS = """
+for _ in range(100):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            time.sleep(30)
+        os._exit(0)
+    os.wait()
 """
 FILL = """
 try:
@@ -58,21 +67,16 @@ ROGUES = {
         SMALL,
         MEMORY,
     ),
-    "processes": (FORKS.format(count=200, each="pass") + REST, SMALL, PROCESSES),
+    "processes": (FORKS.format(count=200, each="pass") + REST, CROWD, PROCESSES),
     "processes that start processes": (
         "try:\n    for _ in range(8): os.fork()\nexcept OSError: pass\n" + REST,
-        SMALL,
+        CROWD,
         PROCESSES,
     ),
-    "orphans": (
-        "for _ in range(100):\n    if os.fork() == 0:\n        if os.fork() == 0: time.sleep(30)\n        os._exit(0)\n    os.wait()\n"
-        + REST,
-        SMALL,
-        PROCESSES,
-    ),
+    "orphans": (ORPHANS + REST, CROWD, PROCESSES),
     "threads": (
         "for _ in range(200): threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n" + REST,
-        SMALL,
+        CROWD,
         PROCESSES,
     ),
     "the CPU": ("while True: pass", replace(SMALL, cpu_s=0.5), "0.5 s of the CPU in one process (limits.cpu_s)"),
@@ -155,7 +159,7 @@ def test_after_them_an_honest_child_works_within_the_same_limits(hold, tier):
 
 LIMITED = {
     "a file grows too large": (
-        "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\nopen('x', 'wb').write(bytes(2 * 10**6))",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\nopen('x', 'wb').write(bytes(2 * 10**6))",
         Status.RESOURCE_LIMIT,
         "File too large (limits.file_bytes: 17,179,869,184 bytes",
     ),
@@ -170,7 +174,7 @@ LIMITED = {
         "more than 86,400 s of the CPU in one process (limits.cpu_s)",
     ),
     "no descriptor is left, which is its own error": (
-        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))\nheld = [open('/dev/null') for _ in range(60)]",
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))\nheld = [open('/dev/null') for _ in range(60)]",
         Status.LOAD_ERROR,
         "Too many open files",
     ),
@@ -191,7 +195,7 @@ def test_a_refused_process_counts_also_where_the_file_goes_on_as_if_nothing_had_
     source = FORKS.format(count=100, each="pass").replace(
         "    if os.fork()", "    try: pid = os.fork()\n    except OSError: break\n    if pid"
     )
-    failure = load("process", source, SMALL)
+    failure = load("process", source, CROWD)
     assert (failure.status, PROCESSES in failure.detail) == (Status.RESOURCE_LIMIT, True)
 
 
@@ -213,7 +217,7 @@ def test_a_child_that_stands_still_is_not_looked_at(monkeypatch):
 
 @without_cgroup
 def test_what_a_killed_supervisor_left_is_removed():
-    ended = max(map(int, filter(str.isdigit, os.listdir("/proc")))) + 1
+    ended = os.getpid() + 1
     while Path("/proc", str(ended)).exists():
         ended += 1
     folders = [found.parent / f"{cgroup._prefix(ended)}0000" for found in cgroup.usable()]
