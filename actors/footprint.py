@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -112,8 +113,11 @@ def folder_use(folder: str, enough: int) -> int:
     return used
 
 
-def deleted_use(pids: Iterable[int]) -> int:
-    """Bytes of files that have no name any more, or never had one (memfd_create), and that processes hold open."""
+def deleted_use(pids: Iterable[int]) -> Counter[int]:
+    """Bytes of files that have no name any more, or never had one (memfd_create), and that processes hold open.
+
+    Under the number of the file system that they are in (`st_dev`).
+    """
     sizes: dict[tuple[int, int], int] = {}
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -122,7 +126,10 @@ def deleted_use(pids: Iterable[int]) -> int:
                     status = os.stat(f"/proc/{pid}/fd/{name}")  # noqa: PTH116
                     if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
                         sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return sum(sizes.values())
+    used: Counter[int] = Counter()
+    for (device, _), size in sizes.items():
+        used[device] += size
+    return used
 
 
 def mounted_use(inside: int, folder: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 
@@ -63,6 +64,7 @@ class Watchdog:
         """folders: on this machine's disk, that the child writes to. mounts: file systems that it alone sees, sized."""
         self.limits = resolved(limits)
         self.folders, self.mounts = folders, mounts
+        self._disks = {Path(folder).stat().st_dev for folder in folders}
         self.breach: Breach | None = None
         assert self.limits.memory_bytes is not None
         self._cgroup: Cgroup | None = make_cgroup(self.limits.memory_bytes, limits.processes)
@@ -144,7 +146,8 @@ class Watchdog:
 
     def _memory_is_out(self, processes: Sequence[Process], files_bytes: int) -> bool:
         assert self.limits.memory_bytes is not None
-        files_bytes += deleted_use(process.pid for process in processes)
+        deleted = deleted_use(process.pid for process in processes)
+        files_bytes += sum(size for device, size in deleted.items() if device not in self._disks)
         return memory_use(processes, files_bytes, self.limits.memory_bytes) > self.limits.memory_bytes
 
     def _mounted(self, processes: Sequence[Process]) -> tuple[int, str | None]:
@@ -172,8 +175,9 @@ class Watchdog:
         except Hidden as hidden:
             return f"its working folder {hidden} (limits.scratch_bytes)"
         deleted = deleted_use(process.pid for process in processes)
+        on_disk = sum(deleted[device] for device in self._disks)
         self._disk_due = time.monotonic() + (time.thread_time() - begun) / SHARE
-        if max(used) + deleted > allowed:
+        if max(used) + on_disk > allowed:
             return f"wrote more than {allowed:,} bytes to the disk (limits.scratch_bytes)"
         return None
 
