@@ -209,6 +209,15 @@ class Requests:
         }
         return answer, pixels.data.cast("B")
 
+    def work(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
+        """Counts the floating-point operations of one batch, and keeps none of its images."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        assert self.model is not None, "work before load"
+        with FlopCounterMode(display=False) as counter:
+            self.model.generate(header["prompts"], header["seeds"])
+        return {"operations": counter.get_total_flops()}, b""
+
     def profile(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
         """Makes the images of one batch under the profiler, and keeps none of them."""
         model = self.model

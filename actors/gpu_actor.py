@@ -18,10 +18,23 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
+from actors.integrity import work_floor_s
 from actors.limits import resolved
-from actors.machine import find_device, gpu_place, installed_versions, stay_on_cpus
-from actors.measure import Crowded, LoadedSide, Measurement, SideFailure, failures_of
-from actors.messages import Job, Limits, Machine, ModelFile, Outcome, Progress, SandboxSpec, ScorerSpec, Side, Status
+from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
+from actors.measure import Crowded, LoadedSide, Measurement, Rejected, SideFailure, failures_of
+from actors.messages import (
+    Batch,
+    Job,
+    Limits,
+    Machine,
+    ModelFile,
+    Outcome,
+    Progress,
+    SandboxSpec,
+    ScorerSpec,
+    Side,
+    Status,
+)
 from actors.model_config import COMPARED, ModelConfig, differences
 from actors.profiling import Profile
 from actors.sandbox import Child, ChildFailure, choose_tier
@@ -77,6 +90,7 @@ class GpuActor:
             scorer=self.scorer.name,
             versions=installed_versions(),
         )
+        self._peak_flops = peak_flops("cuda" if self.device.uuid else "cpu")
         self._progress = Progress(name, None, "idle")
         self._meter = GpuMeter(self.device.uuid, self._our_processes)
         self._room = min(MOST_SPARES, len(os.sched_getaffinity(0)) // CPUS_A_SPARE)
@@ -86,6 +100,7 @@ class GpuActor:
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
         self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
+        self._floors: dict[str, float | None] = {}  # seconds of an image that no method reaches, likewise
 
     def progress(self) -> Progress:
         """What it is doing now. Runs beside `measure`, in a thread of its own."""
@@ -112,6 +127,8 @@ class GpuActor:
             status, detail, log = Status.BASELINE_FAILED, f"of the reference: {failed}", failed.failure.log
         except ConfigMismatch as mismatch:
             status, detail = Status.CONFIG_MISMATCH, str(mismatch)
+        except Rejected as rejected:
+            status, detail = Status.REJECTED, str(rejected)
         except torch.OutOfMemoryError as error:
             status, detail = Status.OUT_OF_MEMORY, f"scoring, beside a loaded pipeline: {error}"
         except Exception:
@@ -133,6 +150,7 @@ class GpuActor:
             candidate=found.candidate.report() if found.candidate else None,
             batches=tuple(measurement.batches) if measurement else (),
             images=tuple(measurement.images) if measurement else (),
+            findings=tuple(measurement.findings.values()) if measurement else (),
             layout=measurement.layout if measurement and measurement.batches else None,
             stopped=measurement.stopped if measurement else None,
             log=log,
@@ -148,12 +166,13 @@ class GpuActor:
         self._meter.close()
 
     def _measure(self, job: Job, more_to_come: int, found: Findings) -> None:
-        """The way of one pair. Raises SideFailure, ReferenceFailure and ConfigMismatch."""
+        """The way of one pair. Raises SideFailure, ReferenceFailure, ConfigMismatch and Rejected."""
         self._needed = more_to_come + (1 if self._is_kept(job) else 2)
         self._prepare_spares(job.limits)
         found.measurement = Measurement(job, self.scorer, self._meter, self._still, self._report(job))
         with failures_of(Side.BASELINE):
             found.baseline, found.baseline_kept = self._warm_baseline(job)
+            found.measurement.floor_s = self._floor_s(job, found.baseline)
         reference = self._reference(job, found.baseline)
         try:
             candidate = self._warm_candidate(job, reference, found)
@@ -164,6 +183,9 @@ class GpuActor:
             found.measurement.in_blocks(self._one_at_a_time(job, reference, found))
         else:
             self._profile(job, candidate)
+            if found.measurement.looks_slowed(found.baseline):
+                candidate.child.end()
+                found.measurement.time_alone(found.baseline)
         if job.baseline.sha256 not in self._profiles:
             tried = self._profile(job, found.baseline)
             self._profiles[job.baseline.sha256] = found.baseline.profile
@@ -197,6 +219,21 @@ class GpuActor:
         side.warm_up(job.plan)
         side.profile = self._profiles.get(job.baseline.sha256)
         return side, False
+
+    def _floor_s(self, job: Job, baseline: LoadedSide) -> float | None:
+        """Seconds of an image that no method reaches, by the baseline's work; None where that cannot be counted.
+
+        Raises ChildFailure.
+        """
+        key = job.baseline.sha256
+        if key not in self._floors:
+            first = job.plan.warmup[0] if job.plan.warmup else None
+            # Counting makes a compiled pipeline compile again.
+            if first is None or "torch_compile" in baseline.config.methods:
+                return None
+            work = baseline.count_work(Batch(first.prompts[:1], first.seeds[:1]))
+            self._floors[key] = work_floor_s(work, self._peak_flops) if work else None
+        return self._floors[key]
 
     def _is_kept(self, job: Job) -> bool:
         return self._kept is not None and self._kept[0] == job.baseline.sha256 and self._kept[1].child.alive

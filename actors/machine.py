@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,6 +25,9 @@ VERSIONED = (
     "tomesd",
     "tgate",
 )
+
+
+PEAK_SIZES = {"cuda": 4096, "cpu": 1024}  # of a square matrix that keeps all of the device busy
 
 
 class DeviceError(RuntimeError):
@@ -69,6 +73,22 @@ def stay_on_cpus(place: int, threads: int) -> None:
     cpus = sorted(os.sched_getaffinity(0))
     start = place * threads % len(cpus)
     os.sched_setaffinity(0, (cpus * 2)[start : start + threads])
+
+
+def peak_flops(device: str, tries: int = 5) -> float:
+    """The most operations a second that a matrix product reaches on `device`: float16 on "cuda", float32 on "cpu"."""
+    import torch
+
+    size = PEAK_SIZES[device]
+    matrix = torch.ones(size, size, device=device, dtype=torch.float16 if device == "cuda" else torch.float32)
+    best = 0.0
+    for _ in range(tries + 1):  # the first one loads the library
+        start = time.perf_counter()
+        torch.mm(matrix, matrix)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
 
 
 def cpu_name() -> str:

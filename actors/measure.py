@@ -14,13 +14,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
+from statistics import median
 from typing import Any
 
 import numpy as np
 
+from actors.image_statistics import similarity
+from actors.integrity import ImageWatch, score_too_good, too_fast
 from actors.messages import (
     Batch,
     BatchRow,
+    Finding,
     ImageRow,
     Job,
     Layout,
@@ -30,6 +34,7 @@ from actors.messages import (
     Plan,
     Side,
     SideReport,
+    Sign,
     Status,
     Stopped,
 )
@@ -42,6 +47,12 @@ from actors.telemetry import DISTURBING, GpuMeter
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Stillness = Callable[[], AbstractContextManager[None]]
 Report = Callable[[str, int], None]  # the phase, and the judged batches so far
+
+# A baseline that takes this much longer beside a candidate than alone is timed alone once more.
+SLOWED = 1.2
+CALLS_ALONE = 3
+
+ASKED_AGAIN = frozenset({Sign.NOT_REPEATABLE, Sign.SEED_IGNORED})  # what shows only in a batch that is asked for again
 
 
 @dataclass
@@ -105,6 +116,14 @@ class LoadedSide:
         except ValueError as error:
             raise ChildFailure(Status.BAD_ANSWER, f"profile: {error}") from error
 
+    def count_work(self, batch: Batch) -> float:
+        """The floating-point operations that an image takes, counted in one more call. Raises ChildFailure."""
+        answer, *_ = self.child.ask("work", "warmup_s", {"prompts": batch.prompts, "seeds": batch.seeds})
+        try:
+            return (_count(answer["operations"]) or 0) / len(batch.prompts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ChildFailure(Status.BAD_ANSWER, f"work: a field is missing or wrong ({error!r})") from error
+
     def report(self, warm_from_before: bool = False) -> SideReport:
         """What this side cost until now."""
         return SideReport(self.config, self.load_s, tuple(self.warmup_s), self.steady, warm_from_before, self.profile)
@@ -167,8 +186,24 @@ class Crowded(Exception):
     """The device's memory does not hold both sides at once, or not without one hindering the other."""
 
 
+class Rejected(Exception):
+    """A sign that ends the pair was seen."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.sign}: {finding.evidence}")
+        self.finding = finding
+
+
+@dataclass
+class Sample:
+    """One judged batch of a pair, drawn by lot, and what both sides made of it. It is asked for again at the end."""
+
+    batch: Batch
+    pixels: Mapping[Side, Pixels]
+
+
 class Measurement:
-    """Times the calls of a pair. `batches` and `images` hold what is measured, also when it ends early."""
+    """Times the calls of a pair. `batches`, `images` and `findings` hold what is known, also when it ends early."""
 
     def __init__(self, job: Job, scorer: Scorer, meter: GpuMeter, stillness: Stillness, report: Report) -> None:
         """`stillness` makes a context in which nothing of ours but the call uses a CPU."""
@@ -178,17 +213,23 @@ class Measurement:
         self.stopped: Stopped | None = None
         self.batches: list[BatchRow] = []
         self.images: list[ImageRow] = []
+        self.findings: dict[Sign, Finding] = {}
+        self.floor_s: float | None = None  # of an image: no known method is as fast
+        self._watch = ImageWatch()
+        self._sample: Sample | None = None
+        self._drawn = 0  # batches that the sample was drawn from
+        self._lot = random.Random(f"sample {job.plan.order_seed}")
         self._coin = random.Random(job.plan.order_seed)
         self._candidate_begins = False
 
     def interleaved(self, baseline: LoadedSide, candidate: LoadedSide) -> None:
-        """Both sides in turns, until the stopping rule says so. Raises SideFailure and Crowded."""
+        """Both sides in turns, until the stopping rule says so. Raises SideFailure, Rejected and Crowded."""
         self.layout = Layout.INTERLEAVED
         self.meter.settle()
         plan = self.job.plan
         waiting, repeats = deque(enumerate(plan.batches)), deque(enumerate(plan.repeats, len(plan.batches)))
         judged = 0
-        while waiting:
+        while waiting and not self.stopped:
             number, batch = waiting.popleft()
             self.report("measuring", judged)
             order = [candidate, baseline] if self._candidate_first(judged) else [baseline, candidate]
@@ -199,37 +240,58 @@ class Measurement:
                 self.batches[-2:] = [replace(row, judged=False) for row in self.batches[-2:]]
                 waiting.append(repeats.popleft())
                 continue
-            require_same_size(pixels[Side.CANDIDATE].shape, pixels[Side.BASELINE].shape)
-            self._add_images(
-                batch, number, self.scorer.score(pixels[Side.BASELINE], batch.prompts), pixels[Side.CANDIDATE]
-            )
+            scores = self.scorer.score(pixels[Side.BASELINE], batch.prompts)
+            self._add_images(batch, number, scores, pixels[Side.BASELINE], pixels[Side.CANDIDATE])
             judged += 1
             self.stopped = plan.stop([row for row in self.batches if row.judged], self.images)
-            if self.stopped:
-                return
-        self.stopped = Stopped.BOUND
+        self.stopped = self.stopped or Stopped.BOUND
+        self._ask_again(candidate, self._watch)
+        self._settle_signs(baseline)
 
     def in_blocks(self, sides: Iterable[LoadedSide]) -> None:
         """All batches of the baseline, of the candidate, and of the baseline once more, each alone on the device.
 
         sides: the three, each made ready when it is asked for. What was measured in turns before is kept, and not
-        judged. Raises SideFailure.
+        judged. Raises SideFailure and Rejected.
         """
         self.layout = Layout.BLOCKS
         self.batches = [replace(row, judged=False) for row in self.batches]
-        self.images = []
-        firsts: list[tuple[tuple[int, ...], list[float]]] = []  # shape and scores of the baseline's first block
+        self.images, self.findings = [], {}
+        self._sample, self._drawn, self._watch = None, 0, ImageWatch()
+        firsts: list[tuple[Pixels, list[float]]] = []  # the images and scores of the baseline's first block
         for block, side in enumerate(sides):
             self.meter.settle()
             for number, batch in enumerate(self.job.plan.batches):
                 self.report(f"measuring the {side.side} alone", number)
                 pixels = self._turn(side, batch, number)
                 if block == 0:
-                    firsts.append((pixels.shape, self.scorer.score(pixels, batch.prompts)))
+                    firsts.append((pixels, self.scorer.score(pixels, batch.prompts)))
                 elif side.side is Side.CANDIDATE:
-                    require_same_size(pixels.shape, firsts[number][0])
-                    self._add_images(batch, number, firsts[number][1], pixels)
+                    self._add_images(batch, number, firsts[number][1], firsts[number][0], pixels)
+            if side.side is Side.CANDIDATE:
+                self._ask_again(side, self._watch)
+            elif block > 0:
+                self._settle_signs(side)
         self.stopped = Stopped.BOUND
+
+    def looks_slowed(self, baseline: LoadedSide) -> bool:
+        """Whether the baseline took much longer in turns with this candidate than in its own warm-up."""
+        beside = [row.wall_s for row in self.batches if row.side is Side.BASELINE and row.judged]
+        return bool(beside) and median(beside) > SLOWED * max(baseline.warmup_s[-2:])
+
+    def time_alone(self, baseline: LoadedSide) -> None:
+        """Times the baseline once more, now that the candidate is gone: was it the candidate that slowed it down?
+
+        The machine may have had a slow moment. So it is a sign only where every call beside the candidate took much
+        longer than every call alone. Raises SideFailure and Rejected.
+        """
+        with failures_of(Side.BASELINE):
+            calls = [baseline.call(batch, 0, 0, "call_s") for batch in self.job.plan.batches[:CALLS_ALONE]]
+        alone = max(row.wall_s for row, _ in calls)
+        beside = min(row.wall_s for row in self.batches if row.side is Side.BASELINE and row.judged)
+        if beside > SLOWED * alone:
+            evidence = f"a call of the baseline took {beside:.4f} s or more beside it, {alone:.4f} s or less alone"
+            self._note(Finding(Sign.BASELINE_SLOWED, evidence))
 
     def _candidate_first(self, judged: int) -> bool:
         """A coin for the first batch of two, the other order for the second."""
@@ -250,13 +312,73 @@ class Measurement:
                 reading = self.meter.stop()
         row = replace(row, **asdict(reading))
         self.batches.append(replace(row, marks=marks_of(row)))
+        if side.side is Side.CANDIDATE and self.floor_s is not None:
+            self._note(too_fast(row.wall_s, self.floor_s * row.images))
         return pixels
 
-    def _add_images(self, batch: Batch, number: int, baseline: list[float], candidate: Pixels) -> None:
-        scores = self.scorer.score(candidate, batch.prompts)
-        truncated = self.scorer.truncated(batch.prompts)
-        rows = zip(batch.prompts, batch.seeds, truncated, baseline, scores, strict=True)
+    def _add_images(self, batch: Batch, number: int, scores: list[float], baseline: Pixels, candidate: Pixels) -> None:
+        """Scores the candidate's images of a judged batch, and looks for signs in them. scores: the baseline's."""
+        require_same_size(candidate.shape, baseline.shape)
+        rows = zip(
+            batch.prompts,
+            batch.seeds,
+            self.scorer.truncated(batch.prompts),
+            scores,
+            self.scorer.score(candidate, batch.prompts),
+            *similarity(baseline, candidate),
+            self._watch.add(batch, number, baseline, candidate),
+            strict=True,
+        )
         self.images += [ImageRow(number, position, *row) for position, row in enumerate(rows)]
+        self._note(*self._watch.findings(), self._fewer_calls(number))
+        self._drawn += 1
+        if self._lot.randrange(self._drawn) == 0:  # each judged batch is as likely to be the sample as any other
+            self._sample = Sample(batch, {Side.BASELINE: baseline, Side.CANDIDATE: candidate})
+
+    def _fewer_calls(self, number: int) -> Finding | None:
+        """The sign of a denoiser that is called less often than the baseline's, by what both children counted."""
+        counts = {row.side: row.denoiser_calls for row in self.batches if row.batch == number and row.judged}
+        baseline, candidate = counts.get(Side.BASELINE), counts.get(Side.CANDIDATE)
+        if baseline is None or candidate is None or candidate >= baseline:
+            return None
+        return Finding(
+            Sign.FEWER_CALLS, f"batch {number}: {candidate} calls of its denoiser, {baseline} of the baseline's"
+        )
+
+    def _ask_again(self, side: LoadedSide, watch: ImageWatch) -> None:
+        """Two more untimed calls, in requests like all others: a judged batch again, and its prompts with other seeds.
+
+        Raises SideFailure.
+        """
+        sample, seeds = self._sample, self.job.plan.other_seeds
+        if sample is None or not seeds:
+            return
+        other = Batch(sample.batch.prompts, seeds[: len(sample.batch.prompts)])
+        with failures_of(side.side):
+            watch.repeated(sample.pixels[side.side], side.call(sample.batch, 0, 0, "call_s")[1])
+            watch.reseeded(sample.pixels[side.side], side.call(other, 0, 0, "call_s")[1])
+
+    def _settle_signs(self, baseline: LoadedSide) -> None:
+        """Notes what all images together show.
+
+        What the baseline shows, too, when it is asked again, is no sign. Raises SideFailure and Rejected.
+        """
+        findings = {finding.sign: finding for finding in self._watch.findings()}
+        if findings.keys() & ASKED_AGAIN:
+            mirror = self._watch.mirrored()
+            self._ask_again(baseline, mirror)
+            for shared in ASKED_AGAIN.intersection(finding.sign for finding in mirror.findings()):
+                findings.pop(shared, None)
+        clips = [image.baseline_clip for image in self.images], [image.candidate_clip for image in self.images]
+        self._note(*findings.values(), score_too_good(*clips))
+
+    def _note(self, *findings: Finding | None) -> None:
+        """Keeps the latest evidence of each sign. Raises Rejected for a sign that ends the pair."""
+        known = [finding for finding in findings if finding is not None]
+        self.findings |= {finding.sign: finding for finding in known}
+        for finding in known:
+            if finding.sign in self.job.plan.reject:
+                raise Rejected(finding)
 
 
 def marks_of(row: BatchRow) -> tuple[Mark, ...]:

@@ -27,6 +27,7 @@ class Prompts:
     warmup: tuple[Batch, ...]
     timed: tuple[Batch, ...]
     repeats: tuple[Batch, ...] = ()  # for timed batches that the machine disturbs
+    other_seeds: tuple[int, ...] = ()  # for the prompts of a timed batch that is asked for again
 
 
 def read_captions(source: str, column: str, split: str) -> list[list[str]]:
@@ -86,8 +87,13 @@ def draw_prompts(
         )
     generator = random.Random(secret)
     texts = [generator.choice(row) for row in generator.sample(captions, needed)]
-    seeds = generator.sample(range(SEEDS), needed)
+    seeds = generator.sample(range(SEEDS), needed + batch_size)
     starts = range(0, needed, batch_size)
     batches = [Batch(tuple(texts[i : i + batch_size]), tuple(seeds[i : i + batch_size])) for i in starts]
     timed, rest = batches[: prompts // batch_size], batches[prompts // batch_size :]
-    return Prompts(warmup=tuple(rest[:warmup_batches]), timed=tuple(timed), repeats=tuple(rest[warmup_batches:]))
+    return Prompts(
+        warmup=tuple(rest[:warmup_batches]),
+        timed=tuple(timed),
+        repeats=tuple(rest[warmup_batches:]),
+        other_seeds=tuple(seeds[needed:]),
+    )

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from actors.messages import Limits
+from actors.messages import Limits, Sign
 from harness.embedded import EMBEDDED_PIPELINES
 
 # The parts of the configuration whose keys are free, and may have dots in them.
@@ -105,6 +105,12 @@ class Sandbox(Section):
     environment: dict[str, str] = Field({}, description="more environment variables")
 
 
+class Integrity(Section):
+    """What ends a pair as rejected; docs/threat-model.md tells of every sign."""
+
+    reject: tuple[Sign, ...] = Field((), description="signs that reject, beyond those that always do")
+
+
 class PoolConfig(Section):
     """Where the actors run."""
 
@@ -132,6 +138,7 @@ class Config(Section):
     task_keys: dict[str, str] = Field({}, description="our key -> the key in the annotation and generated files")
     sandbox: Sandbox = Sandbox()
     limits: Limits = Limits()
+    integrity: Integrity = Integrity()
     pool: PoolConfig = PoolConfig()
 
     @field_validator("models")

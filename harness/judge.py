@@ -130,6 +130,8 @@ def judged(pair: PairFacts, criteria: Criteria) -> PairRecord:
 def _unmeasured(status: Status) -> tuple[Verdict, Reason]:
     if status is Status.CONFIG_MISMATCH:
         return Verdict.FAIL, Reason.CONFIG
+    if status is Status.REJECTED:
+        return Verdict.FAIL, Reason.INTEGRITY
     if status in NOT_THE_CANDIDATES_FAULT:
         return Verdict.INCONCLUSIVE, Reason.ERROR
     return Verdict.FAIL, Reason.ERROR

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.messages import Job, ModelFile, Outcome, Plan, Status
+from actors.messages import REJECTING, Job, ModelFile, Outcome, Plan, Status
 from harness.captions import SEEDS, Prompts, draw_prompts, read_captions
 from harness.config import Config, ConfigError
 from harness.embedded import EMBEDDED_PIPELINES
@@ -160,6 +160,8 @@ def measuring_plan(name: str, requirement: Requirement, prompts: Prompts, config
         order_seed=zlib.crc32(f"{prompts.timed[0].seeds[0]} {name}".encode()),  # as secret as the seeds are
         profile=settings.profile,
         stop=known if strict else MeasureAll(),
+        other_seeds=prompts.other_seeds,
+        reject=REJECTING.union(config.integrity.reject),
     )
 
 

@@ -15,9 +15,9 @@ from typing import TypeVar, get_args, get_type_hints
 
 import pyarrow as pa
 
-from actors.messages import BatchRow, ImageRow, Layout, Mark, Status, Stopped
+from actors.messages import BatchRow, ImageRow, Layout, Mark, Sign, Status, Stopped
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 VERSION_KEY = b"diffharness_schema"  # in the metadata of every table
 
 Row = TypeVar("Row")
@@ -36,6 +36,7 @@ class Reason(StrEnum):
 
     CONFIG = "config"  # not the pipeline that the task asks for
     ERROR = "error"  # the pair was not measured to its end
+    INTEGRITY = "integrity"  # what the candidate made is not what was asked for
     QUALITY = "quality"
     SPEEDUP = "speedup"
     LATENCY = "latency"
@@ -63,6 +64,8 @@ class Figures:
     quality_loss_high: float | None = None
     baseline_clip: float | None = None
     candidate_clip: float | None = None
+    ssim: float | None = None
+    psnr: float | None = None
     baseline_seconds_per_image: float | None = None
     candidate_seconds_per_image: float | None = None
     candidate_seconds_per_image_low: float | None = None
@@ -93,6 +96,7 @@ class PairFacts:
 
     status: Status
     detail: str
+    findings: Mapping[str, str]
 
     confidence: float
     speedup: float | None
@@ -105,6 +109,8 @@ class PairFacts:
     quality_loss_high: float | None
     baseline_clip: float | None
     candidate_clip: float | None
+    ssim: float | None
+    psnr: float | None
     baseline_seconds_per_image: float | None
     candidate_seconds_per_image: float | None
     candidate_seconds_per_image_low: float | None
@@ -218,6 +224,7 @@ _ARROW_TYPES: dict[object, pa.DataType] = {
     Mapping[str, str]: pa.map_(pa.string(), pa.string()),
     Mapping[str, float]: pa.map_(pa.string(), pa.float64()),
     tuple[Mark, ...]: pa.list_(pa.string()),
+    tuple[Sign, ...]: pa.list_(pa.string()),
 }
 
 
@@ -293,7 +300,8 @@ def _value(kind: object, cell: object) -> object:
     if isinstance(cell, list):
         if kind in (Mapping[str, str], Mapping[str, float]):
             return dict(cell)
-        return tuple(Mark(mark) for mark in cell) if kind == tuple[Mark, ...] else tuple(cell)
+        words = {tuple[Mark, ...]: Mark, tuple[Sign, ...]: Sign}.get(kind, str)
+        return tuple(words(item) if isinstance(item, str) else item for item in cell)
     if isinstance(cell, str) and isinstance(kind, type) and issubclass(kind, StrEnum):
         return kind(cell)
     return cell

@@ -217,5 +217,5 @@ def _finished_line(record: PairRecord, tally: Tally) -> Text:
     return Text.assemble(
         f"[{tally.done}/{tally.total}] {text.plain(record.prompt_id, ID_LENGTH)}: ",
         text.verdict(record),
-        f"{f' {why}' if why else ''}: {text.plain(record.detail, DETAIL_LENGTH)}{time_spent}",
+        f"{f' {why}' if why else ''}: {text.plain(text.detail(record), DETAIL_LENGTH)}{time_spent}",
     )

@@ -127,7 +127,7 @@ def _pairs(records: Sequence[PairRecord], columns: Sequence[Column], detail_widt
     for record in records:
         cells = [_as_text(column.cell(record)) for column in columns]
         if detail_width is not None:
-            cells.append(Text(text.plain(record.detail, DETAIL_LENGTH)))
+            cells.append(Text(text.plain(text.detail(record), DETAIL_LENGTH)))
         table.add_row(*cells)
     return table
 
@@ -160,16 +160,16 @@ def _fitting(console: Console, records: Sequence[PairRecord]) -> list[Column]:
 
 
 def _print_details(console: Console, records: Sequence[PairRecord]) -> None:
-    """Why the pairs that did not pass did not."""
+    """Why the pairs that did not pass did not, and what is to be looked at in those that did."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column()
     for record in records:
-        if record.verdict is not Verdict.PASS:
-            grid.add_row(Text(text.plain(record.prompt_id, 24)), Text(text.plain(record.detail, DETAIL_LENGTH)))
+        if record.verdict is not Verdict.PASS or text.warnings(record):
+            grid.add_row(Text(text.plain(record.prompt_id, 24)), Text(text.plain(text.detail(record), DETAIL_LENGTH)))
     if grid.row_count:
         console.print()
-        console.print(Text("Why pairs did not pass", style="bold"))
+        console.print(Text("Why pairs did not pass, and warnings", style="bold"))
         console.print(grid)
 
 

@@ -38,6 +38,17 @@ def why(record: PairRecord) -> str:
     return record.status if record.status is not Status.MEASURED else record.reason or ""
 
 
+def warnings(record: PairRecord) -> str:
+    """The signs that were seen and did not end the pair; empty where there are none, or where one of them did."""
+    return ", ".join(record.findings) if record.status is not Status.REJECTED else ""
+
+
+def detail(record: PairRecord) -> str:
+    """The numbers behind the verdict, and the warnings."""
+    seen = warnings(record)
+    return f"{record.detail}; warning: {seen}" if seen else record.detail
+
+
 def methods(record: PairRecord) -> str:
     """The candidate's acceleration methods."""
     if record.candidate_methods is None:

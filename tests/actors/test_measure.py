@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import itertools
+import math
+import zlib
 from collections import Counter
 
 import numpy as np
@@ -12,6 +14,7 @@ from actors.measure import (
     Crowded,
     LoadedSide,
     Measurement,
+    Rejected,
     SideFailure,
     agree,
     ask_config,
@@ -19,12 +22,13 @@ from actors.measure import (
     check_pixels,
     marks_of,
 )
-from actors.messages import Batch, BatchRow, Job, Layout, Limits, Mark, Side, Status, Stopped
+from actors.messages import Batch, BatchRow, Job, Layout, Limits, Mark, Side, Sign, Status, Stopped
 from actors.model_config import ModelConfig
 from actors.sandbox import ChildFailure
 from actors.telemetry import Reading
 from tests.actors.model_files import HONEST, model_file, plan
 
+COUNTER = itertools.count()
 CONFIG = {
     "pipeline_class": "P",
     "model_id": "m",
@@ -40,8 +44,9 @@ class FakeChild:
 
     limits = LIMITS
 
-    def __init__(self, name="child", calls=None, seconds=1.0, size=(8, 8), **answer):
+    def __init__(self, name="child", calls=None, seconds=1.0, size=(8, 8), draw=None, **answer):
         self.name, self.calls, self.size, self.answer = name, calls, size, answer
+        self.draw = draw or (lambda prompt, seed: np.zeros((*size, 3), np.uint8))
         self.seconds = iter(seconds) if isinstance(seconds, list) else itertools.repeat(seconds)
 
     def ask(self, op, limit, header, payload=b"", max_payload=0):
@@ -53,7 +58,8 @@ class FakeChild:
         shape = (count, *self.size, 3)
         seconds = next(self.seconds)
         answer = {"shape": shape, "device_s": 0.99 * seconds, "denoiser_calls": 20, "peak_memory_bytes": None}
-        return {**answer, "alloc_retries": 0, **self.answer}, bytearray(int(np.prod(shape))), seconds
+        images = [self.draw(*request) for request in zip(header["prompts"], header["seeds"], strict=True)]
+        return {**answer, "alloc_retries": 0, **self.answer}, bytearray(np.stack(images).tobytes()), seconds
 
 
 class FakeScorer:
@@ -350,3 +356,121 @@ def test_a_clock_that_tells_another_time_does_not(device_s):
     with pytest.raises(ChildFailure) as caught:
         check_clocks(dataclasses.replace(ROW, device_s=device_s), LIMITS)
     assert caught.value.status is Status.CLOCK_MISMATCH
+
+
+def picture(*request):
+    """A picture of its own for every prompt and seed: patches of colour, and fine grain."""
+    random = np.random.default_rng(zlib.crc32(repr(request).encode()))
+    patches = np.kron(random.integers(40, 216, (4, 4, 3)), np.ones((16, 16, 1), int))
+    return (patches + random.integers(-12, 13, (64, 64, 3))).astype(np.uint8)
+
+
+def drawn(draw, baseline=picture, **changes):
+    """What is seen of a candidate that draws like this. The measurement, and whether it was rejected."""
+    calls = []
+    measurement = measurement_of(job_of(*BATCHES, **{"other_seeds": (77, 78), **changes}))
+    try:
+        sides = FakeChild("A", draw=baseline, size=(64, 64)), FakeChild("B", calls, draw=draw, size=(64, 64))
+        measurement.interleaved(side_of(sides[0], Side.BASELINE), side_of(sides[1]))
+    except Rejected as rejected:
+        return measurement, calls, rejected.finding.sign
+    return measurement, calls, None
+
+
+def test_an_honest_candidate_is_asked_for_one_batch_again_and_for_its_prompts_with_other_seeds():
+    measurement, calls, rejected = drawn(picture)
+    (again, reseeded) = calls[len(BATCHES) :]
+    assert again in calls[: len(BATCHES)]
+    assert (reseeded[1], reseeded[2]) == (again[1], (77, 78)[: len(again[1])])
+    assert (rejected, measurement.findings) == (None, {})
+    assert [image.ssim for image in measurement.images] == [pytest.approx(1.0)] * 5
+    assert {(image.psnr, image.signs) for image in measurement.images} == {(math.inf, ())}
+    assert len(measurement.batches) == 2 * len(BATCHES), "what is asked again is not timed"
+
+
+def test_the_batch_that_is_asked_for_again_is_drawn_by_lot():
+    first = Counter(drawn(picture, order_seed=seed)[1][len(BATCHES)][1] for seed in range(40))
+    assert len(first) == len(BATCHES)
+
+
+@pytest.mark.parametrize(
+    ("draw", "sign"),
+    [
+        (lambda prompt, seed: picture(prompt), Sign.SEED_IGNORED),
+        (lambda prompt, seed: picture(prompt, next(COUNTER)), Sign.NOT_REPEATABLE),
+        (lambda prompt, seed: np.full((64, 64, 3), 9, np.uint8), Sign.BLANK_IMAGE),
+        (lambda prompt, seed: picture("always", "the same"), Sign.DUPLICATE_IMAGES),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cheat_is_rejected_unless_the_baseline_does_the_same(draw, sign):
+    measurement, _, rejected = drawn(draw)
+    assert rejected is sign
+    assert measurement.findings[sign].evidence
+    assert drawn(draw, baseline=draw)[2] is None
+
+
+def test_a_sign_that_does_not_reject_is_kept_as_a_warning():
+    measurement, _, rejected = drawn(lambda prompt, seed: picture(prompt), reject=frozenset())
+    assert rejected is None
+    assert Sign.SEED_IGNORED in measurement.findings
+    assert measurement.stopped is Stopped.BOUND
+
+
+def test_what_shows_in_one_image_ends_the_pair_at_once_and_keeps_what_was_timed():
+    measurement, calls, _ = drawn(lambda prompt, seed: np.zeros((64, 64, 3), np.uint8))
+    assert len(calls) == 1
+    assert len(measurement.batches) == 2
+    assert measurement.images[0].signs == (Sign.BLANK_IMAGE,)
+
+
+def test_a_call_faster_than_any_method_is_a_sign():
+    measurement = measurement_of(job_of(*BATCHES, order_seed=BASELINE_BEGINS))
+    measurement.floor_s = 0.3  # of an image
+    with pytest.raises(Rejected, match=r"too_fast: a call took 0\.5"):
+        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), side_of(FakeChild(seconds=0.5)))
+    slow = measured(FakeChild(), FakeChild(seconds=0.5), *BATCHES)
+    assert not slow.findings
+
+
+def test_a_denoiser_that_is_called_less_often_than_the_baselines_is_a_warning():
+    measurement = measured(FakeChild(), FakeChild(denoiser_calls=10), *BATCHES)
+    assert "10 calls of its denoiser, 20 of the baseline's" in measurement.findings[Sign.FEWER_CALLS].evidence
+    assert not measured(FakeChild(denoiser_calls=10), FakeChild(), *BATCHES).findings
+
+
+@pytest.mark.parametrize(
+    ("beside", "alone", "slowed"), [(1.0, 1.0, False), (2.0, 1.0, True), (2.0, 2.0, False), (1.1, 1.0, False)]
+)
+def test_a_baseline_that_is_slower_beside_a_candidate_than_alone_is_a_sign(beside, alone, slowed):
+    baseline = side_of(FakeChild(seconds=[beside] * 4 + [alone] * 3), Side.BASELINE)
+    baseline.warmup_s = [9.0, 1.0, 1.0]
+    measurement = measurement_of(job_of(*BATCHES))
+    measurement.interleaved(baseline, side_of(FakeChild()))
+    assert measurement.looks_slowed(baseline) == (beside == 2.0)
+    with pytest.raises(Rejected, match="baseline_slowed") if slowed else contextlib.nullcontext():
+        measurement.time_alone(baseline)
+
+
+def test_in_blocks_the_same_is_asked_and_held_against_the_last_block():
+    def blocks(draw, baseline=picture):
+        calls = []
+        measurement = measurement_of(job_of(*BATCHES, other_seeds=(77, 78)))
+        a, b = FakeChild("A", draw=baseline, size=(64, 64)), FakeChild("B", calls, draw=draw, size=(64, 64))
+        measurement.in_blocks([side_of(a, Side.BASELINE), side_of(b), side_of(a, Side.BASELINE)])
+        return measurement, calls
+
+    measurement, calls = blocks(picture)
+    assert len(calls) == len(BATCHES) + 2
+    assert not measurement.findings
+    with pytest.raises(Rejected, match="seed_ignored"):
+        blocks(lambda prompt, seed: picture(prompt))
+    assert not blocks(lambda prompt, seed: picture(prompt), baseline=lambda prompt, seed: picture(prompt))[0].findings
+
+
+@pytest.mark.parametrize("operations", [None, -1, "many", 1.5, True])
+def test_work_that_is_no_count_breaks_the_protocol(operations):
+    child = FakeChild()
+    child.ask = lambda *_: ({"operations": operations} if operations is not None else {}, bytearray(), 1.0)
+    with pytest.raises(ChildFailure, match="work: a field is missing or wrong"):
+        side_of(child).count_work(BATCHES[0])

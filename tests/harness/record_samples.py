@@ -18,6 +18,7 @@ MEASURED: dict[str, Any] = {
     "difficulty": "medium",
     "status": Status.MEASURED,
     "detail": "",
+    "findings": {},
     "confidence": 0.95,
     "speedup": 1.62,
     "speedup_low": 1.58,
@@ -28,6 +29,8 @@ MEASURED: dict[str, Any] = {
     "quality_loss_high": 0.010,
     "baseline_clip": 31.25,
     "candidate_clip": 31.125,
+    "ssim": 0.875,
+    "psnr": 24.5,
     "baseline_seconds_per_image": 1.1,
     "candidate_seconds_per_image": 0.68,
     "candidate_seconds_per_image_low": 0.66,
@@ -110,6 +113,8 @@ def images(count: int = 8) -> list[ImageRow]:
             prompt_truncated=False,
             baseline_clip=30.0 + index,
             candidate_clip=29.5 + index,
+            ssim=0.5 + index / 100,
+            psnr=20.0 + index,
         )
         for index in range(count)
     ]

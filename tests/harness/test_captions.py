@@ -101,6 +101,8 @@ def test_prompts_are_cut_into_batches_and_none_comes_twice(batches, size, warmup
     seeds = [seed for batch in every for seed in batch.seeds]
     assert len(set(rows)) == len(rows)
     assert len(set(seeds)) == len(seeds) == len(rows)
+    assert len(drawn.other_seeds) == size
+    assert not set(drawn.other_seeds) & set(seeds)
 
 
 def test_the_same_seed_draws_the_same_and_another_one_does_not():

@@ -159,6 +159,7 @@ def test_sound_limits_are_taken():
         ("limits: {processes: 0}", "processes must be positive"),
         ("limits: {processes: 1.5}", "limits.processes"),
         ("limits: {memory_bytes: 8GB}", "limits.memory_bytes"),
+        ("integrity: {reject: [unlike]}", "integrity.reject.0: Input should be 'blank_image'"),
         ("models: {../up: x}", "'../up' is no name"),
         ("models: {..: x}", "'..' is no name"),
         ("models: {.: x}", "'.' is no name"),

@@ -116,6 +116,8 @@ def test_whoever_is_to_blame_gets_the_failure(status, criteria):
     judgement = judge(unmeasured(status, "what happened"), criteria)
     if status is Status.CONFIG_MISMATCH:
         assert (judgement.verdict, judgement.reason) == (FAIL, Reason.CONFIG)
+    elif status is Status.REJECTED:
+        assert (judgement.verdict, judgement.reason) == (FAIL, Reason.INTEGRITY)
     elif status in NOT_THE_CANDIDATE:
         assert (judgement.verdict, judgement.reason) == (INCONCLUSIVE, Reason.ERROR)
     else:

@@ -123,6 +123,20 @@ def test_the_summary_says_what_the_time_went_into_and_what_to_beware_of():
     assert "batches that the machine disturbed, and that are judged all the same: 2" in shown
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_warnings_are_said_of_pairs_that_pass_too_and_not_said_twice_of_rejected_ones(width):
+    at = console(width)
+    seen = {"unlike_baseline": "52% of comparisons"}
+    rejected = judged(
+        unmeasured(Status.REJECTED, "seed_ignored: the same images", findings={"seed_ignored": "."}), STRICT
+    )
+    print_pairs(at, [record(prompt_id="odd", findings=seen), rejected])
+    shown = " ".join(printed(at).split())
+    assert shown.count("unlike_baseline") == 1
+    assert shown.count("seed_ignored") == 1
+    assert "rejected" in shown
+
+
 def test_no_records_are_reported_too():
     at = console()
     print_pairs(at, [])
