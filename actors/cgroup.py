@@ -23,6 +23,7 @@ from pathlib import Path
 MOUNTS = Path("/proc/self/mountinfo")
 OWN = Path("/proc/self/cgroup")
 CONTROLLERS = ("memory", "pids")
+INNER = "child"
 END_S = 2.0  # a killed process leaves its cgroup a moment later
 
 
@@ -36,14 +37,18 @@ class Hierarchy:
 
 
 class Cgroup:
-    """One child's cgroup, in each hierarchy that it needs. `holds` names the limits (of `Limits`) that it enforces."""
+    """One child's cgroup, in each hierarchy that it needs. `holds` names the limits (of `Limits`) that it enforces.
+
+    The child lives in a cgroup within the one that has the limits: in namespaces of its own, the superuser can mount the
+    cgroup that it is in, and write to it, but never see the one above. What it makes there is looked at and removed, too.
+    """
 
     def __init__(self, found: tuple[Hierarchy, ...], memory_bytes: int, processes: int) -> None:
         """Makes it. Raises OSError."""
         name = f"{_prefix(os.getpid())}{secrets.token_hex(4)}"
         self._folders = {hierarchy: hierarchy.parent / name for hierarchy in found}
         self.holds: set[str] = set()
-        self._counters: list[tuple[str, Path, str]] = []  # the limit, and where the kernel counts what it refused
+        self._counters: list[tuple[str, Path, str, str]] = []  # of what the kernel refused: limit, folder, file, key
         try:
             for hierarchy, folder in self._folders.items():
                 folder.mkdir()
@@ -51,7 +56,8 @@ class Cgroup:
                     self._limit_memory(hierarchy.version, folder, memory_bytes)
                 if "pids" in hierarchy.controllers:
                     _write(folder / "pids.max", processes)
-                    self._count("processes", folder / "pids.events", "max")
+                    self._count("processes", folder, "pids.events", "max")
+                (folder / INNER).mkdir()
         except OSError:
             self.end()
             raise
@@ -59,20 +65,24 @@ class Cgroup:
     @property
     def entering(self) -> list[str]:
         """What to put before a command, so that it starts inside: it never runs, nor forks, outside of its limits."""
-        steps = [f"echo $$ > {shlex.quote(str(folder / 'cgroup.procs'))}" for folder in self._folders.values()]
+        steps = [f"echo $$ > {shlex.quote(str(folder / INNER / 'cgroup.procs'))}" for folder in self._folders.values()]
         return ["/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
 
     def breached(self) -> str | None:
         """The limit that the kernel had to enforce, by a killed process or a refused one; None while there is none."""
-        return next((limit for limit, path, key in self._counters if _value(path, key) > 0), None)
+        return next(
+            (
+                limit
+                for limit, top, file, key in self._counters
+                # Version 1 counts where the process was, version 2 where the limit is.
+                if any(_value(folder / file, key) > 0 for folder in _within(top))
+            ),
+            None,
+        )
 
     def pids(self) -> list[int]:
         """Every process in it, whoever its parent is now."""
-        folder = next(iter(self._folders.values()))
-        try:
-            return [pid for pid in map(int, (folder / "cgroup.procs").read_text().split()) if pid]
-        except OSError:
-            return []
+        return [pid for folder in _within(next(iter(self._folders.values()))) for pid in _pids(folder)]
 
     def kill(self) -> None:
         """Ends every process in it, also while they go on forking."""
@@ -96,20 +106,20 @@ class Cgroup:
         if version == 2:
             _write(folder / "memory.max", memory_bytes)
             optional = {"memory.swap.max": 0, "memory.oom.group": 1}  # without swap accounting there is no such file
-            self._count("memory_bytes", folder / "memory.events", "oom_kill")
+            self._count("memory_bytes", folder, "memory.events", "oom_kill")
         else:
             _write(folder / "memory.limit_in_bytes", memory_bytes)
             optional = {"memory.memsw.limit_in_bytes": memory_bytes, "memory.swappiness": 0}
-            self._count("memory_bytes", folder / "memory.oom_control", "oom_kill")
+            self._count("memory_bytes", folder, "memory.oom_control", "oom_kill")
         for file, value in optional.items():
             with contextlib.suppress(OSError):
                 _write(folder / file, value)
 
-    def _count(self, limit: str, path: Path, key: str) -> None:
+    def _count(self, limit: str, folder: Path, file: str, key: str) -> None:
         """Takes a limit for held if the kernel also says when it enforced it: a breach must be told from other ends."""
-        if _value(path, key) == 0:
+        if _value(folder / file, key) == 0:
             self.holds.add(limit)
-            self._counters.append((limit, path, key))
+            self._counters.append((limit, folder, file, key))
 
 
 def make_cgroup(memory_bytes: int, processes: int) -> Cgroup | None:
@@ -206,9 +216,9 @@ def remove_leftovers(parent: Path) -> None:
     for folder in parent.glob(f"{mine}*"):
         owner = folder.name.removeprefix(mine).split("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            with contextlib.suppress(OSError):
-                for pid in (folder / "cgroup.procs").read_text().split():
-                    os.kill(int(pid), signal.SIGKILL)
+            for pid in (pid for inner in _within(folder) for pid in _pids(inner)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             _remove(folder)
 
 
@@ -247,16 +257,30 @@ def _value(path: Path, key: str) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith(f"{key} ")), -1)
 
 
+def _within(folder: Path) -> list[Path]:
+    """A cgroup and all within it, those above first."""
+    return [Path(inner) for inner, _, _ in os.walk(folder)]
+
+
+def _pids(folder: Path) -> list[int]:
+    try:
+        return [
+            pid for pid in map(int, (folder / "cgroup.procs").read_text().split()) if pid
+        ]  # 0: of another namespace
+    except OSError:
+        return []
+
+
 def _remove(folder: Path) -> None:
     deadline = time.monotonic() + END_S
     while True:
         try:
-            folder.rmdir()
+            for inner in reversed(_within(folder)):
+                inner.rmdir()
+            return
         except FileNotFoundError:
             return
         except OSError:
             if time.monotonic() > deadline:
                 return  # the next start removes it
             time.sleep(0.005)
-        else:
-            return

@@ -215,6 +215,21 @@ def test_a_child_that_stands_still_is_not_looked_at(monkeypatch):
         assert len(looks) == after
 
 
+RAISE = """
+import subprocess
+script = "mkdir /tmp/c && mount -t cgroup -o pids x /tmp/c && mkdir /tmp/c/own && echo 9999 > /tmp/c/pids.max"
+subprocess.run(["unshare", "-UrCm", "sh", "-c", script + " && echo 0 > /tmp/c/own/cgroup.procs; sleep 30 & "])
+"""
+
+
+@without_cgroup
+@without_bwrap
+def test_a_child_cannot_raise_its_own_limits_in_namespaces_of_its_own():
+    failure = load("bwrap", RAISE + FORKS.format(count=200, each="pass") + REST, CROWD)
+    assert (failure.status, PROCESSES in failure.detail) == (Status.RESOURCE_LIMIT, True), failure
+    assert not cgroups_of_this_process()
+
+
 @without_cgroup
 def test_what_a_killed_supervisor_left_is_removed():
     ended = os.getpid() + 1
@@ -277,7 +292,7 @@ class TestVersion2:
         monkeypatch.setattr(Path, "mkdir", mkdir_as_the_kernel_does)
         monkeypatch.setattr(cgroup, "_remove", lambda folder: None)
         made = cgroup.Cgroup((cgroup.Hierarchy(tmp_path, 2, ("memory", "pids")),), 10**9, 64)
-        (folder,) = (path for path in tmp_path.iterdir())
+        (folder,) = tmp_path.iterdir()
         written = {
             name: (folder / name).read_text()
             for name in ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max")
