@@ -39,8 +39,8 @@ class Hierarchy:
 class Cgroup:
     """One child's cgroup, in each hierarchy that it needs. `holds` names the limits (of `Limits`) that it enforces.
 
-    The child lives in a cgroup within the one that has the limits: in namespaces of its own, the superuser can mount the
-    cgroup that it is in, and write to it, but never see the one above. What it makes there is looked at and removed, too.
+    The child lives in a cgroup within the one that has the limits: in namespaces of its own, the superuser can mount
+    the cgroup that it is in, and write to it, but never see the one above. What it makes there is looked at, too.
     """
 
     def __init__(self, found: tuple[Hierarchy, ...], memory_bytes: int, processes: int) -> None:
@@ -259,7 +259,12 @@ def _value(path: Path, key: str) -> int:
 
 def _within(folder: Path) -> list[Path]:
     """A cgroup and all within it, those above first."""
-    return [Path(inner) for inner, _, _ in os.walk(folder)]
+    found = [folder, folder / INNER]
+    for inner in found[1:]:
+        with contextlib.suppress(OSError):
+            if inner.stat().st_nlink > 2:  # it has folders; listing its files would take longer than all the rest
+                found += [Path(name) for name, _, _ in os.walk(inner) if name != str(inner)]
+    return found
 
 
 def _pids(folder: Path) -> list[int]:
@@ -275,8 +280,10 @@ def _remove(folder: Path) -> None:
     deadline = time.monotonic() + END_S
     while True:
         try:
-            for inner in reversed(_within(folder)):
-                inner.rmdir()
+            for inner in reversed(_within(folder)[1:]):
+                with contextlib.suppress(FileNotFoundError):
+                    inner.rmdir()
+            folder.rmdir()
             return
         except FileNotFoundError:
             return
