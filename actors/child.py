@@ -10,6 +10,7 @@ code under test; the supervisor checks what it can.
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import importlib
 import inspect
@@ -31,6 +32,7 @@ from actors.profiling import profile_call
 from actors.protocol import Channel, ChannelClosed
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)  # a file, or the file system that it is in, may not grow
 
 
 class NoPipeline(Exception):
@@ -226,12 +228,15 @@ class Requests:
 
 def describe(error: Exception) -> dict[str, Any]:
     """An exception as the supervisor takes it: what kind, one line, and the end of the traceback."""
-    import torch
-
-    kinds: dict[type[Exception], str] = {torch.OutOfMemoryError: "out_of_memory", NoPipeline: "no_pipeline"}
+    kinds: dict[type[Exception], str] = {NoPipeline: "no_pipeline"}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        kinds[torch.OutOfMemoryError] = "out_of_memory"
     pixels = sys.modules.get("actors.pixels")
     if pixels is not None:
         kinds[pixels.BadImages] = "bad_images"
+    if isinstance(error, OSError) and error.errno in FULL:
+        kinds = {OSError: "file_limit"}
     kind = next((name for known, name in kinds.items() if isinstance(error, known)), "exception")
     return {
         "error": kind,
@@ -257,6 +262,8 @@ def end_with(supervisor_fd: int) -> None:
 
 def warm_up_cuda() -> None:
     """Has CUDA's libraries load what they load on first use: a model file's first call would wait for it."""
+    if "torch" not in sys.modules:
+        return
     import torch
     from torch.nn import functional as nn
 

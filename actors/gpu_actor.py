@@ -20,6 +20,7 @@ import torch
 
 from actors.gpu_health import GpuHealth, why_repeat
 from actors.integrity import work_floor_s
+from actors.limits import resolved
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
 from actors.measure import Crowded, Measurement, Rejected
 from actors.messages import (
@@ -86,8 +87,10 @@ class GpuActor:
         self.tier = choose_tier(sandbox.tiers)
         self.device = find_device(gpu)
         if self.device.uuid is not None:
-            number, count = gpu_place(self.device.uuid)
-            stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // count))
+            number, self._beside = gpu_place(self.device.uuid)
+            stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // self._beside))
+        else:
+            self._beside = max(1, (os.cpu_count() or 1) // (sandbox.threads or os.cpu_count() or 1))
         self._health = GpuHealth(self.device, self._our_processes)
         self.warning = self._health.require_sound()  # what the driver is to say of this actor
         self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
@@ -378,7 +381,7 @@ class GpuActor:
             self._spares.append(self._start_child(limits))
 
     def _start_child(self, limits: Limits) -> Child:
-        return Child(self.tier, self.sandbox, self.device, limits)
+        return Child(self.tier, self.sandbox, self.device, resolved(limits, self._beside))
 
     @contextmanager
     def _still(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ from typing import Any
 
 import psutil
 
+from actors.limits import Breach, Watchdog, resolved
 from actors.messages import Limits, SandboxSpec, Status
 from actors.protocol import Channel, ChannelClosed, ProtocolError
 
@@ -35,6 +36,7 @@ PACKAGE = Path(__file__).resolve().parent
 INSIDE = "/opt/diffharness"  # where the package `actors` lies inside bwrap
 SCRATCH = "/scratch"  # the working folder inside bwrap
 SCRATCH_BYTES = 8 * 2**30
+WRITABLE = ("/tmp", "/dev/shm", SCRATCH)  # inside bwrap: file systems in memory, each of its own size
 # What a dynamic linker, a compiler (Triton and Inductor call one) and name look-ups need of the machine.
 SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/sys")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "passwd", "group", "nsswitch.conf", "localtime")
@@ -49,6 +51,11 @@ STEADY_MALLOC = {
     "MALLOC_TOP_PAD_": str(2**26),
 }
 LOG_BYTES = 16 * 1024
+# Signals by which the kernel enforces a limit of the process itself (RLIMIT_*).
+BY_LIMIT: dict[int, tuple[str, str]] = {
+    signal.SIGXCPU: ("cpu_s", "s of the CPU in one process"),
+    signal.SIGXFSZ: ("file_bytes", "bytes in one file"),
+}
 
 
 class SandboxError(RuntimeError):
@@ -80,7 +87,7 @@ class Child:
 
     def __init__(self, tier: str, spec: SandboxSpec, device: Device, limits: Limits) -> None:
         """Starts the process and returns at once: its imports go on while something else is done."""
-        self.limits = limits
+        self.limits = resolved(limits)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if tier == "process":
             # What escaped from an earlier end may still write there.
@@ -89,12 +96,14 @@ class Child:
         answer_out, answer_in = os.pipe()
         arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in), *spec.preimports]
         if self._folder is None:
-            command, environment = bwrap_command(spec, device) + arguments, {}
+            command, environment = bwrap_command(spec, device, limits.scratch_bytes) + arguments, {}
+            self._watchdog = Watchdog(self.limits, mounts=WRITABLE)
         else:
             command, environment = arguments, child_environment(spec, device, str(PACKAGE.parent), self._folder.name)
             link_models(spec.models, Path(self._folder.name))
+            self._watchdog = Watchdog(self.limits, folders=(self._folder.name,))
         self.process = subprocess.Popen(
-            command,
+            self._watchdog.entering + command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -107,7 +116,7 @@ class Child:
         os.close(answer_in)
         self._channel = Channel(answer_out, request_in, os.pidfd_open(self.process.pid))
         self._log = bytearray()
-        self._flooded = False
+        self._watchdog.watch(self.process.pid, self._kill_group)
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
         self._ready = self._closed = False
@@ -140,11 +149,13 @@ class Child:
         start = time.perf_counter()
         deadline = start + getattr(self.limits, limit)
         # A child that hangs or is gone shows itself in the reading, which says which.
-        with contextlib.suppress(TimeoutError, ChannelClosed):
-            self._channel.send({**header, "op": op, "nonce": nonce}, payload, deadline)
-        answer, data = self._receive(op, limit, max_payload, deadline)
-        seconds = time.perf_counter() - start
-        self.pause()
+        with self._watchdog.on_guard():
+            with contextlib.suppress(TimeoutError, ChannelClosed):
+                self._channel.send({**header, "op": op, "nonce": nonce}, payload, deadline)
+            answer, data = self._receive(op, limit, max_payload, deadline)
+            seconds = time.perf_counter() - start
+            self.pause()
+        self._require_no_breach(op)
         if answer.get("nonce") != nonce:
             raise ChildFailure(Status.BAD_ANSWER, f"{op}: an answer to something that was not asked", self.log())
         if "error" in answer:
@@ -189,7 +200,7 @@ class Child:
             return
         self._closed = True
         # Under bwrap the kernel ends the whole PID namespace with its first process. The tier `process` has only these
-        # two ways, and a process that left both the tree and the group escapes it.
+        # two ways and the cgroup; without one, a process that left both the tree and the group escapes it.
         if self.alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 for descendant in psutil.Process(self.process.pid).children(recursive=True):
@@ -197,6 +208,7 @@ class Child:
                         descendant.kill()
         self._kill_group()
         self.process.wait()
+        self._watchdog.end()
         self._channel.close()
         self._drain.join(timeout=2)
         if self._folder is not None:
@@ -212,11 +224,15 @@ class Child:
             failure = ChildFailure(Status.BAD_ANSWER, f"{op}: {error}")
         except ChannelClosed:
             failure = self._ended(op)
-        if self._flooded:
-            size = self.limits.output_bytes
-            failure = ChildFailure(Status.OUTPUT_FLOOD, f"{op}: printed more than {size:,} bytes (limits.output_bytes)")
+        self._require_no_breach(op)
         failure.log = self.log()
         raise failure
+
+    def _require_no_breach(self, op: str) -> None:
+        """Raises ChildFailure where it passed a limit, whatever it then said or died of."""
+        breach = self._watchdog.look()
+        if breach is not None:
+            raise ChildFailure(breach.status, f"{op}: {breach.text}", self.log())
 
     def _ended(self, op: str) -> ChildFailure:
         """Why the other end of the pipe is closed."""
@@ -226,6 +242,10 @@ class Child:
             return ChildFailure(Status.BAD_ANSWER, f"{op}: closed the channel and went on running")
         self._drain.join(timeout=2)
         number = -code if code < 0 else code - 128  # bwrap reports a signal as 128 + its number, as a shell does
+        if number in BY_LIMIT:
+            limit, of = BY_LIMIT[number]
+            value = getattr(self.limits, limit)
+            return ChildFailure(Status.RESOURCE_LIMIT, f"{op}: more than {value:,.16g} {of} (limits.{limit})")
         if number in set(signal.Signals):
             hint = " (often the kernel's, when memory runs out)" if number == signal.SIGKILL else ""
             detail = f"{op}: the process was ended by {signal.Signals(number).name}{hint}"
@@ -237,6 +257,7 @@ class Child:
             "out_of_memory": Status.OUT_OF_MEMORY,
             "no_pipeline": Status.NO_PIPELINE,
             "bad_images": Status.BAD_IMAGES,
+            "file_limit": Status.RESOURCE_LIMIT,
         }
         default = Status.LOAD_ERROR if op == "load" else Status.CALL_ERROR
         # Only what is a text is taken: `str` of lists in lists in lists ends in a RecursionError.
@@ -244,6 +265,9 @@ class Child:
             said if isinstance(said := answer.get(key), str) else "" for key in ("error", "message", "traceback")
         )
         status = by_kind.get(kind, default)
+        if status is Status.RESOURCE_LIMIT:
+            sizes = (f"limits.{name}: {getattr(self.limits, name):,} bytes" for name in ("file_bytes", "scratch_bytes"))
+            message = f"{message[:1900]} ({', '.join(sizes)})"
         return ChildFailure(status, f"{op}: {message[:2000]}", f"{self.log()}\n{trace[-LOG_BYTES:]}".strip())
 
     def _kill_group(self) -> None:
@@ -259,9 +283,9 @@ class Child:
                 total += len(chunk)
                 self._log += chunk
                 del self._log[:-LOG_BYTES]
-                if total > self.limits.output_bytes and not self._flooded:
-                    self._flooded = True
-                    self._kill_group()
+                if total > self.limits.output_bytes:
+                    text = f"printed more than {self.limits.output_bytes:,} bytes (limits.output_bytes)"
+                    self._watchdog.report(Breach(Status.OUTPUT_FLOOD, text))
 
 
 def choose_tier(tiers: Sequence[str]) -> str:
@@ -309,14 +333,14 @@ def find_bwrap() -> str | None:
         return None
 
 
-def bwrap_command(spec: SandboxSpec, device: Device) -> list[str]:
-    """The command line of bwrap up to the program that it runs."""
+def bwrap_command(spec: SandboxSpec, device: Device, scratch_bytes: int = SCRATCH_BYTES) -> list[str]:
+    """The command line of bwrap up to the program that it runs. scratch_bytes: of each folder that may be written."""
     bwrap = find_bwrap()
     assert bwrap is not None, "asked for bwrap before choose_tier"
     command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/dev/shm", SCRATCH):
-        command += ["--perms", "1777", "--size", str(SCRATCH_BYTES), "--tmpfs", folder]
+    for folder in WRITABLE:
+        command += ["--perms", "1777", "--size", str(scratch_bytes), "--tmpfs", folder]
     for path in visible_paths(spec):
         command += ["--ro-bind-try", path, path]
     command += ["--ro-bind", str(PACKAGE), f"{INSIDE}/actors"]

@@ -20,6 +20,7 @@ from harness.embedded import EMBEDDED_PIPELINES
 # The parts of the configuration whose keys are free, and may have dots in them.
 FREE = ("models", "call", "task_keys", "sandbox.environment")
 LOCAL_MODEL = "local-dir:"  # how open_clip marks a folder
+LEAST_MEMORY = 2**30  # a child that has imported torch and diffusers uses 0.5 GiB of the host, with CUDA twice that
 LONGEST_S = 2e6  # the system call that waits for a child counts milliseconds in 31 bits
 
 
@@ -160,6 +161,14 @@ class Config(Section):
             raise ValueError(f"must be what JSON can hold: {error}") from None
         return call
 
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _whole_numbers_as_people_write_them(cls, limits: Any) -> Any:
+        if not isinstance(limits, dict):
+            return limits
+        # YAML takes 8e9 for a text: it wants 8.0e+9.
+        return {key: _whole(value) if isinstance(value, str) else value for key, value in limits.items()}
+
     @field_validator("limits")
     @classmethod
     def _limits_are_finite(cls, limits: Limits) -> Limits:
@@ -171,6 +180,11 @@ class Config(Section):
                 raise ValueError(f"{field.name} must be positive and finite")
             if field.name.endswith("_s") and value >= LONGEST_S:
                 raise ValueError(f"{field.name} must be below {LONGEST_S:,.0f} s, which is 23 days")
+        if limits.memory_bytes is not None and limits.memory_bytes < LEAST_MEMORY:
+            raise ValueError(
+                f"memory_bytes is {limits.memory_bytes:,}; the libraries of a pipeline alone need {LEAST_MEMORY:,}. "
+                "Leave it out, and each child gets a third of its actor's share"
+            )
         return limits
 
 
@@ -261,6 +275,15 @@ def _path_or_name(value: Any, folder: Path) -> Any:
     """The file that a text names, else the text: the name of something that a library knows."""
     path = _path(value, folder)
     return path if isinstance(value, str) and (value.startswith("~") or os.path.isfile(path)) else value  # noqa: PTH113
+
+
+def _whole(text: str) -> int | str:
+    """The whole number that a text such as 8e9 is; the text where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return int(value) if value.is_integer() else text
 
 
 def _split(key: str) -> list[str]:

@@ -124,6 +124,16 @@ def test_limits_that_nothing_can_be_judged_by_are_refused(limits, said):
         evaluate("baseline.py", "candidate.py", **limits)
 
 
+@pytest.mark.parametrize("written", ["8e9", "8.0e+9", "8000000000", "8_000_000_000"])
+def test_a_number_of_bytes_may_be_written_in_any_way(written):
+    value = load_config(None, [f"limits.memory_bytes={written}"]).limits.memory_bytes
+    assert (value, type(value)) == (8_000_000_000, int)
+
+
+def test_no_limit_on_memory_stays_none():
+    assert load_config(None, ["limits.memory_bytes=null"]).limits.memory_bytes is None
+
+
 def test_sound_limits_are_taken():
     require_limits(req_speedup=1.5, req_latency_s=0.2, max_quality_loss=0)
 
@@ -145,6 +155,10 @@ def test_sound_limits_are_taken():
         ("limits: {call_s: .nan}", "call_s must be positive and finite"),
         ("limits: {clock_slack: .inf}", "clock_slack must be positive and finite"),
         ("limits: {load_s: 3e6}", "load_s must be below 2,000,000 s"),
+        ("limits: {memory_bytes: 1000}", "memory_bytes is 1,000; the libraries of a pipeline alone need 1,073,741,824"),
+        ("limits: {processes: 0}", "processes must be positive"),
+        ("limits: {processes: 1.5}", "limits.processes"),
+        ("limits: {memory_bytes: 8GB}", "limits.memory_bytes"),
         ("integrity: {reject: [unlike]}", "integrity.reject.0: Input should be 'blank_image'"),
         ("models: {../up: x}", "'../up' is no name"),
         ("models: {..: x}", "'..' is no name"),
