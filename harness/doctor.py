@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from actors.machine import cpu_name, gpu_names, installed_versions
-from actors.sandbox import TIERS, tier_problem
+from actors.sandbox import tier_problem
+from actors.tiers import TIERS
 from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 
 GIB = 2**30
