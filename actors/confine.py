@@ -12,12 +12,15 @@ import math
 import os
 import resource
 import signal
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors import landlock, seccomp
-from actors.messages import Limits
+
+if TYPE_CHECKING:  # a child has no use for the words of the driver and the actor
+    from actors.messages import Limits
 
 # What libraries, CUDA's among them, read of /proc beside a process's own folder there.
 PROC = (
@@ -107,11 +110,25 @@ class Confinement:
 
     def _grants(self) -> list[landlock.Grant]:
         return [
-            *(grant for path in self.readable for grant in landlock.reading(path, self.hidden)),
+            *(grant for path in self.readable for grant in reading(path, self.hidden)),
             *((path, landlock.WRITE) for path in self.writable),
             *((path, landlock.DEVICE) for path in (*DEVICES, *self.devices)),
             *((path, landlock.READ) for path in own_proc()),
         ]
+
+
+def reading(path: str, hidden: Iterable[str]) -> list[landlock.Grant]:
+    """The grants to read all beneath `path` but what is hidden: Landlock only adds, so a hidden folder's neighbours are
+    named one by one, and its own name can still be listed.
+    """
+    root = Path(path).resolve()
+    inside = [place for place in map(Path, hidden) if place.resolve().is_relative_to(root)]
+    if not inside:
+        return [(path, landlock.READ)]
+    if any(place.resolve() == root for place in inside):
+        return []
+    entries = sorted(root.iterdir()) if root.is_dir() else []
+    return [(path, landlock.LIST), *(grant for entry in entries for grant in reading(str(entry), hidden))]
 
 
 def own_proc() -> list[str]:

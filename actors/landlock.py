@@ -13,7 +13,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from actors.seccomp import forbid_new_privileges
 
@@ -124,17 +123,3 @@ def _call(number: int, *arguments: object) -> int:
         code = ctypes.get_errno()
         raise OSError(code, f"Landlock: {os.strerror(code)}")
     return result
-
-
-def reading(path: str, hidden: Iterable[str]) -> list[Grant]:
-    """The grants to read all beneath `path` but what is hidden: Landlock only adds, so a hidden folder's neighbours are
-    named one by one, and its own name can still be listed.
-    """
-    root = Path(path).resolve()
-    inside = [place for place in map(Path, hidden) if place.resolve().is_relative_to(root)]
-    if not inside:
-        return [(path, READ)]
-    if any(place.resolve() == root for place in inside):
-        return []
-    entries = sorted(root.iterdir()) if root.is_dir() else []
-    return [(path, LIST), *(grant for entry in entries for grant in reading(str(entry), hidden))]

@@ -13,8 +13,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
-import socket
 import struct
 from collections.abc import Sequence
 
@@ -159,6 +157,8 @@ TABLES = (NUMBERS, WITHOUT_NAMESPACES, OF_ITSELF, SIGNALS, OTHER_SIGNALS, EXAMIN
 
 CLONE_NEW = 0x7E020000  # every CLONE_NEW* flag that clone(2) takes, linux/sched.h
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # put characters into a terminal, asm-generic/ioctls.h
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16  # linux/socket.h; the module socket costs a child's start 5 ms
+SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPE_MASK = 1, 5, 0xF  # linux/net.h
 NETLINK_ROUTE = 0  # what getifaddrs asks
 
 # linux/bpf_common.h, and where struct seccomp_data has what
@@ -173,7 +173,7 @@ Row = tuple[int, int, int, int]  # code, how many rows to skip if true, if false
 
 def problem(machine: str | None = None) -> str | None:
     """Why there is no filter for this machine's processor; None where there is one."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     known = ", ".join(AUDIT_ARCH)
     return None if machine in AUDIT_ARCH else f"the table of system calls knows {known}, and not {machine}"
 
@@ -185,7 +185,7 @@ def program(namespaces: bool, signals_of: int | None = None, machine: str | None
     there is no socket at all but pairs. signals_of: the one process, by its number, that may be sent signals (and its
     group); None leaves signals to others. Raises OSError for a processor that the tables do not know.
     """
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     if (why := problem(machine)) is not None:
         raise OSError(errno.ENOSYS, why)
     column = list(AUDIT_ARCH).index(machine)
@@ -214,13 +214,13 @@ def _bodies(namespaces: bool, signals_of: int | None) -> list[tuple[str, list[Ro
     bodies.append(("clone3", [(RETURN, 0, 0, ABSENT)]))
     bodies.append(("ioctl", _one_of(1, (TIOCSTI, TIOCLINUX), REFUSE, ALLOW)))
     if namespaces:
-        bodies.append(("socketpair", _one_of(0, (socket.AF_UNIX,), ALLOW, REFUSE)))
+        bodies.append(("socketpair", _one_of(0, (AF_UNIX,), ALLOW, REFUSE)))
         netlink = _all_equal({2: NETLINK_ROUTE})
-        families = _one_of(0, (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6), ALLOW, REFUSE)
-        bodies.append(("socket", [*_load(0), (EQUALS, 0, len(netlink), socket.AF_NETLINK), *netlink, *families]))
+        families = _one_of(0, (AF_UNIX, AF_INET, AF_INET6), ALLOW, REFUSE)
+        bodies.append(("socket", [*_load(0), (EQUALS, 0, len(netlink), AF_NETLINK), *netlink, *families]))
         return bodies
     # One end of a pair of datagram sockets could send to any socket that has a path.
-    bodies.append(("socketpair", _one_of(1, (socket.SOCK_STREAM, socket.SOCK_SEQPACKET), ALLOW, REFUSE, mask=0xF)))
+    bodies.append(("socketpair", _one_of(1, (SOCK_STREAM, SOCK_SEQPACKET), ALLOW, REFUSE, mask=SOCK_TYPE_MASK)))
     bodies += [(name, refuse) for name in WITHOUT_NAMESPACES]
     bodies += [(name, _all_equal({0: 0})) for name in OF_ITSELF]
     bodies += [(name, _all_equal({0: which, 1: 0})) for name, which in (("setpriority", 0), ("ioprio_set", 1))]

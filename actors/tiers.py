@@ -78,7 +78,7 @@ def bwrap_command(spec: SandboxSpec, device: Device, limits: Limits, filter_fd: 
     shown = visible_paths(spec)
     for path in shown:
         command += ["--ro-bind-try", path, path]
-    covered = [path for path in hidden_paths() if any(Path(path).is_relative_to(other) for other in shown)]
+    covered = [path for folder in shown for path in hidden_within(folder)]
     for path in covered:
         command += ["--tmpfs", path]
     for path in model_paths(spec):
@@ -138,6 +138,13 @@ def hidden_paths() -> list[str]:
     packages, holds the CLIP model and the captions.
     """
     return [str(PACKAGE.parent / "harness")]
+
+
+def hidden_within(folder: str) -> list[str]:
+    """The hidden folders that lie in a folder, by the name that it is shown under: it may be a link."""
+    root = Path(folder).resolve()
+    hidden = [Path(path) for path in hidden_paths()]
+    return [str(Path(folder) / path.relative_to(root)) for path in hidden if path.is_relative_to(root)]
 
 
 def model_paths(spec: SandboxSpec) -> list[str]:

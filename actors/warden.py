@@ -22,7 +22,6 @@ import signal
 import sys
 import time
 from collections.abc import Container
-from pathlib import Path
 
 from actors import landlock
 
@@ -76,7 +75,7 @@ def may_signal(pid: int) -> bool:
 
 def close_all_but(kept: Container[int]) -> None:
     """Closes the descriptors that were only passed on: who waits for their end shall not wait for this process."""
-    for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+    for fd in [int(entry.name) for entry in os.scandir("/proc/self/fd")]:
         if fd not in kept:
             with contextlib.suppress(OSError):  # the one that the folder was listed by
                 os.close(fd)
@@ -141,13 +140,15 @@ def kill(pid: int) -> None:
 def children() -> list[int]:
     """The processes whose parent this one is; what loses its parent below becomes one of them."""
     found, own = [], os.getpid()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[1]
-        except OSError:
-            continue  # it has just ended
-        if int(parent) == own:
-            found.append(int(folder.name))
+    for pid in [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]:
+        with contextlib.suppress(OSError):  # it has just ended
+            fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+            try:
+                parent = os.read(fd, 4096).rpartition(b")")[2].split()[1]
+            finally:
+                os.close(fd)
+            if int(parent) == own:
+                found.append(pid)
     return found
 
 
