@@ -59,8 +59,7 @@ def test_files(folders, known):
         known,
     )
     denied = "PermissionError"
-    moved = "OSError" if known == 1 else denied  # to the first version all moves between folders are other devices
-    assert found == ["text", denied, ["file"], denied, denied, denied, moved, 1, None, denied]
+    assert found == ["text", denied, ["file"], denied, denied, denied, denied, 1, None, denied]
 
 
 @needs_scopes
