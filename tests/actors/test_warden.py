@@ -1,4 +1,4 @@
-"""A warden alone: what it ends, when, and with what status. Every process here ends by itself after a minute at most."""
+"""A warden alone: what it ends, when, and with what status. Every process here ends by itself within a minute."""
 
 import os
 import signal
