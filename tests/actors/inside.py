@@ -29,11 +29,26 @@ def spec_for(tier: str, **changes: Any) -> SandboxSpec:
 
 
 def seen(tier: str, expression: str, before: str = "", spec: SandboxSpec | None = None, limits: Limits = QUICK) -> Any:
-    """The value of an expression in a child, a Python literal; or the exception that it raised, as text."""
-    source = f"import ctypes, os, socket\n{before}\n" + (
-        f"try:\n    found = {expression}\nexcept OSError as error:\n    found = type(error).__name__\n"
-        "raise ValueError('SEEN' + repr(found))"
-    )
+    """The value of an expression in a child, a Python literal; or the OSError that it raised, by its name."""
+    return all_seen(tier, [expression], before, spec, limits)[0]
+
+
+def all_seen(
+    tier: str, expressions: list[str], before: str = "", spec: SandboxSpec | None = None, limits: Limits = QUICK
+) -> list[Any]:
+    """The same of several expressions, one after the other in one child."""
+    tries = [
+        f"try: found.append({expression})\nexcept OSError as error: found.append(type(error).__name__)"
+        for expression in expressions
+    ]
+    lines = [
+        "import ctypes, os, resource, socket",
+        before,
+        "found = []",
+        *tries,
+        "raise ValueError('SEEN' + repr(found))",
+    ]
+    source = "\n".join(lines)
     with Child(tier, spec or spec_for(tier), Device("cpu"), limits) as child, pytest.raises(ChildFailure) as caught:
         child.ask("load", "load_s", {"path": "/nowhere/x.py", "call": {}, "steps": None}, source.encode())
     _, found, value = caught.value.detail.partition("SEEN")
