@@ -235,9 +235,9 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tier, paused):
 
 
 def test_the_time_of_the_cpu_is_a_limit_of_its_own(tier):
-    with Child(tier, spec_for(tier), Device("cpu"), replace(QUICK, cpu_s=1)) as child:
-        with pytest.raises(ChildFailure) as caught:
-            child.ask("load", "load_s", {"path": "x", "call": {}, "steps": None}, b"while True: pass")
+    limits, asked = replace(QUICK, cpu_s=1), {"path": "x", "call": {}, "steps": None}
+    with Child(tier, spec_for(tier), Device("cpu"), limits) as child, pytest.raises(ChildFailure) as caught:
+        child.ask("load", "load_s", asked, b"while True: pass")
     assert caught.value.status is Status.RESOURCE_LIMIT
     assert "limits.cpu_s" in caught.value.detail
 
