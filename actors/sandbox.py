@@ -75,6 +75,8 @@ class Child:
             handed_over, self._leash = os.pipe()
             command = warden_command(handed_over) + arguments
             environment = child_environment(spec, device, str(PACKAGE.parent), self._folder)
+            if tier == "landlock":  # Inductor's pool of compilers needs /dev/shm, which is not the child's own
+                environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
             link_models(spec.models, Path(self._folder))
         passed_on = (request_out, answer_in, handed_over)
         self.process = subprocess.Popen(

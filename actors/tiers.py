@@ -182,7 +182,6 @@ def child_environment(spec: SandboxSpec, device: Device, package_root: str, scra
         environment |= {"OMP_NUM_THREADS": str(spec.threads), "MKL_NUM_THREADS": str(spec.threads)}
     if scratch != SCRATCH:  # bwrap shows a /tmp of the child's own
         environment["TMPDIR"] = scratch
-        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # its pool needs /dev/shm, which is not the child's own
     environment |= spec.environment
     if "PYTHONPATH" in spec.environment:  # beside what the child itself needs
         environment["PYTHONPATH"] = os.pathsep.join([package_root, *packages, spec.environment["PYTHONPATH"]])
