@@ -1,14 +1,15 @@
 """The only process that runs a model file. Started by `actors.sandbox`; never imported by a supervisor.
 
-    python -m actors.child REQUESTS_FD ANSWERS_FD MODULE ...
+    python -m actors.child REQUESTS_FD ANSWERS_FD CONFINEMENT MODULE ...
 
-It imports the modules, says that it is ready, and then answers one request at a time: `load` (a model file's
-source) and `generate` (prompts and seeds -> pixels). What it says of itself, its own clock included, is a claim of the
-code under test; the supervisor checks what it can.
+It confines itself, imports the modules, says that it is ready, and then answers one request at a time: `load` (a model
+file's source) and `generate` (prompts and seeds -> pixels). What it says of itself, its own clock included, is a claim
+of the code under test; the supervisor checks what it can.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -27,6 +28,7 @@ from dataclasses import asdict
 from types import ModuleType
 from typing import Any
 
+from actors.confine import Confinement
 from actors.model_config import denoiser, live_config
 from actors.profiling import profile_call
 from actors.protocol import Channel, ChannelClosed
@@ -229,10 +231,9 @@ class Requests:
 def describe(error: Exception) -> dict[str, Any]:
     """An exception as the supervisor takes it: what kind, one line, and the end of the traceback."""
     kinds: dict[type[Exception], str] = {NoPipeline: "no_pipeline"}
-    torch = sys.modules.get("torch")
+    torch, pixels = sys.modules.get("torch"), sys.modules.get("actors.pixels")
     if torch is not None:
         kinds[torch.OutOfMemoryError] = "out_of_memory"
-    pixels = sys.modules.get("actors.pixels")
     if pixels is not None:
         kinds[pixels.BadImages] = "bad_images"
     if isinstance(error, OSError) and error.errno in FULL:
@@ -246,9 +247,10 @@ def describe(error: Exception) -> dict[str, Any]:
 
 
 def prepare_process() -> None:
-    """Unblocks the signals that a Ray worker blocks, and ends this process with its supervisor, even a stopped one."""
+    """Ends this process with its parent (bwrap, or the warden), even a stopped one, and gives it the usual priority."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(PermissionError):  # without rights it stays as low as its parent's
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's affair
 
 
@@ -280,12 +282,13 @@ def warm_up_cuda() -> None:
 
 
 def main() -> None:
-    """Imports, says so, and serves."""
+    """Confines itself, imports, says so, and serves."""
     requests_fd, answers_fd = int(sys.argv[1]), int(sys.argv[2])
     prepare_process()
+    Confinement.from_argument(sys.argv[3]).apply()
     threading.Thread(target=end_with, args=(requests_fd,), daemon=True).start()
     start = time.perf_counter()
-    for name in sys.argv[3:]:
+    for name in sys.argv[4:]:
         importlib.import_module(name)
     warm_up_cuda()
     channel = Channel(requests_fd, answers_fd)

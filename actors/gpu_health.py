@@ -20,7 +20,8 @@ import torch
 from actors.gpu_check import check_gpu
 from actors.machine import DeviceError
 from actors.messages import Side, Status
-from actors.sandbox import ChildFailure, Device
+from actors.sandbox import ChildFailure
+from actors.tiers import Device
 
 WAIT_S = 30.0  # for memory to come back; the driver needs a second or two for a large context
 POLL_S = 0.25

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pynvml
 
-from actors.sandbox import Device
+from actors.tiers import Device
 
 VERSIONED = (
     "diffharness",

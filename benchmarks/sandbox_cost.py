@@ -27,8 +27,9 @@ from rich.table import Table
 from actors.gpu_actor import GpuActor
 from actors.machine import find_device
 from actors.messages import Batch, Job, Limits, ModelFile, Outcome, SandboxSpec, Side, Status
-from actors.sandbox import TIERS, Child, Device, tier_problem
+from actors.sandbox import Child, tier_problem
 from actors.side import LoadedSide
+from actors.tiers import TIERS, Device
 from harness import driver, stats
 from harness.config import Config, load_config
 from harness.evaluation import paired_batches

@@ -39,7 +39,7 @@ from scipy.stats import ttest_ind  # type: ignore[import-untyped]
 from actors.child import LoadedModel
 from actors.messages import Batch
 from actors.model_config import differences, live_config
-from actors.sandbox import link_models
+from actors.tiers import link_models
 from harness.captions import Prompts
 from harness.config import Config, load_config
 from harness.embedded import EMBEDDED_SCORERS

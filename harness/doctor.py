@@ -13,11 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from actors.machine import cpu_name, gpu_names, installed_versions
-from actors.sandbox import TIERS, tier_problem
+from actors.sandbox import tier_problem
+from actors.tiers import TIERS
 from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 
 GIB = 2**30
 MEMORY_NEEDED = 4 * GIB  # Ray, an actor and three children on the embedded models
+WORKING_TIERS = {
+    "bwrap": "works: namespaces, no network, a read-only view of what a model file needs",
+    "landlock": "works: no network, the same view; accept it with --set sandbox.tiers=[bwrap,landlock]",
+    "process": "works, stops no hostile code; accept it with --set sandbox.tiers=[bwrap,process]",
+}
 ASK_TORCH = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
 
 
@@ -83,10 +89,7 @@ def _memory() -> Iterator[Finding]:
 def _sandbox() -> Iterator[Finding]:
     for tier in TIERS:
         problem = tier_problem(tier)
-        if tier == "process":
-            text = "works everywhere, stops no hostile code; accept it with --set sandbox.tiers=[bwrap,process]"
-        else:
-            text = problem or "works: namespaces, no network, a read-only view of what a model file needs"
+        text = problem or WORKING_TIERS[tier]
         yield Finding(f"sandbox tier {tier}", problem is None, text, needed=tier == "bwrap")
 
 

@@ -13,7 +13,8 @@ from actors.gpu_check import SOUND, check_gpu, find_fault
 from actors.gpu_health import CHILD_BYTES, TOLERANCE_BYTES, WAIT_S, GpuHealth, why_repeat
 from actors.machine import DeviceError
 from actors.messages import Side, Status
-from actors.sandbox import ChildFailure, Device
+from actors.sandbox import ChildFailure
+from actors.tiers import Device
 
 GIB = 2**30
 ACTOR, CHILD, STRANGER, ESCAPED = 100, 101, 999, 1000

@@ -16,7 +16,8 @@ from actors import cgroup, limits
 from actors.footprint import Hidden, Tree, folder_use
 from actors.limits import PERIOD_S, Watchdog, machine_memory, resolved
 from actors.messages import Limits, SandboxSpec, Status
-from actors.sandbox import Child, ChildFailure, Device, tier_problem
+from actors.sandbox import Child, ChildFailure, tier_problem
+from actors.tiers import Device
 
 without_bwrap = pytest.mark.skipif(tier_problem("bwrap") is not None, reason=str(tier_problem("bwrap")))
 held_by = {limit for hierarchy in cgroup.usable() for limit in hierarchy.controllers}

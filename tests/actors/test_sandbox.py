@@ -1,36 +1,34 @@
 """Real children, in every tier that this machine has: what an honest one answers, and how each bad one ends."""
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from actors.messages import Batch, Limits, SandboxSpec, Side, Status
-from actors.sandbox import Child, ChildFailure, Device, SandboxError, bwrap_command, choose_tier, tier_problem
+from actors.sandbox import GONE_S, Child, ChildFailure, SandboxError, choose_tier
 from actors.side import LoadedSide
+from actors.tiers import Device
+from tests.actors.inside import ALL_TIERS, QUICK, load_and_leave, seen, spec_for
 from tests.actors.model_files import HONEST, honest_but, model_file
 
 BATCH = Batch(("a", "b"), (1, 2))
-QUICK = Limits(start_s=120, load_s=60, warmup_s=60, call_s=60, output_bytes=200_000)
-
-without_bwrap = pytest.mark.skipif(tier_problem("bwrap") is not None, reason=str(tier_problem("bwrap")))
-TIERS = [pytest.param("bwrap", marks=without_bwrap), "process"]
 
 
-@pytest.fixture(params=TIERS)
+@pytest.fixture(params=ALL_TIERS)
 def tier(request):
     return request.param
 
 
-def spec_for(tier: str, **changes) -> SandboxSpec:
-    return SandboxSpec(**{"tiers": (tier,), "models": {}, "threads": 1, "preimports": ("torch",), **changes})
-
-
 def attempt(tier: str, source: str, limits: Limits = QUICK, spec: SandboxSpec | None = None):
     """Loads a model file in a child of its own and calls it once."""
-    with Child(tier, spec or spec_for(tier), Device("cpu"), limits) as child:
+    with Child(tier, spec or spec_for(tier, preimports=("torch",)), Device("cpu"), limits) as child:
         side = LoadedSide.load(Side.CANDIDATE, child, model_file(source))
         return side.call(BATCH, 0, 0, "call_s")
 
@@ -44,7 +42,7 @@ def test_an_honest_file_answers_with_its_pixels_and_both_clocks(tier):
 
 
 def test_the_configured_call_reaches_the_pipeline(tier):
-    with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
+    with Child(tier, spec_for(tier, preimports=("torch",)), Device("cpu"), QUICK) as child:
         side = LoadedSide.load(Side.CANDIDATE, child, model_file(HONEST, brightness=1.0))
         _, pixels = side.call(BATCH, 0, 0, "call_s")
     assert set(pixels.flat) == {255}
@@ -57,7 +55,7 @@ def test_a_child_stands_still_while_it_is_not_asked(tier):
         load="threading.Thread(target=tick, daemon=True).start()",
         call="time.sleep(0.2)\nbrightness = ticks / 255",
     )
-    with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
+    with Child(tier, spec_for(tier, preimports=("torch",)), Device("cpu"), QUICK) as child:
         side = LoadedSide.load(Side.CANDIDATE, child, model_file(ticking))
         first = int(side.call(BATCH, 0, 0, "call_s")[1].flat[0])
         time.sleep(1.2)
@@ -72,7 +70,7 @@ def test_a_child_stands_still_while_it_is_not_asked(tier):
 
 
 def test_a_paused_child_goes_on_with_its_imports_when_it_is_waited_for(tier):
-    with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
+    with Child(tier, spec_for(tier, preimports=("torch",)), Device("cpu"), QUICK) as child:
         child.pause()
         time.sleep(0.2)
         child.wait_ready()
@@ -158,59 +156,104 @@ def test_a_traceback_shows_the_candidates_own_line(tier):
     assert "/nowhere/candidate.py" in caught.value.log
 
 
-@pytest.mark.parametrize("end", ["sleeps", "is killed"])
-def test_nothing_that_a_child_started_outlives_it(tier, end):
+# Leaves its session, is forked twice, and writes its number into the folder that a test names.
+ESCAPES = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sh", ["sh", "-c", "sleep 60; : {marker}"])
+    os._exit(0)
+os.wait()
+"""
+
+
+def escaping() -> tuple[str, str]:
+    """The source of what escapes, and what its command line holds, whatever its number is outside of a namespace."""
     marker = f"diffharness-test-{os.getpid()}-{time.monotonic_ns()}"
-    start = f"import subprocess; subprocess.Popen(['sh', '-c', 'sleep 600; : {marker}'])"
-    after = "import time; time.sleep(600)" if end == "sleeps" else "import os; os.kill(os.getpid(), 9)"
-    if tier == "process" and end == "is killed":
-        pytest.skip("the tier `process` loses sight of orphans")
-    with pytest.raises(ChildFailure):
-        attempt(tier, honest_but(call=f"{start}\n{after}"), SHORT)
-    time.sleep(0.5)
-    assert not [p.pid for p in psutil.process_iter(["cmdline"]) if marker in " ".join(p.info["cmdline"] or ())]
+    return ESCAPES.replace("{marker}", marker), marker
 
 
-@without_bwrap
-class TestWhatBwrapHides:
-    def seen(self, expression: str, spec: SandboxSpec | None = None) -> str:
-        """What an expression is worth inside the sandbox."""
-        with pytest.raises(ChildFailure) as caught:
-            attempt("bwrap", honest_but(load=f"import os, socket\nraise ValueError(repr({expression}))"), spec=spec)
-        return caught.value.detail
+def carrying(marker: str) -> list[int]:
+    return [p.pid for p in psutil.process_iter(["cmdline"]) if marker in " ".join((p.info["cmdline"] or ())[2:3])]
 
-    def test_the_network(self):
-        assert "'lo'" in self.seen("[name for _, name in socket.if_nameindex()]")
-        assert "eth" not in self.seen("[name for _, name in socket.if_nameindex()]")
 
-    def test_other_processes(self):
-        assert f"'{os.getpid()}'" not in self.seen("sorted(os.listdir('/proc'))")
+def wait_for(marker: str, there: bool, seconds: float) -> bool:
+    """Whether processes with the marker are there, or are gone, within that time."""
+    deadline = time.monotonic() + seconds
+    while bool(carrying(marker)) is not there:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
-    def test_the_environment(self, monkeypatch):
-        monkeypatch.setenv("MY_SECRET_TOKEN", "hunter2")
-        assert "hunter2" not in self.seen("dict(os.environ)")
 
-    def test_files_of_the_user_and_of_the_run(self, tmp_path):
-        (tmp_path / "results.json").write_text("{}")
-        assert "False" in self.seen(f"os.path.exists({str(tmp_path / 'results.json')!r})")
-        project = Path(__file__).parents[2]
-        assert "False" in self.seen(f"os.path.exists({str(project / 'pyproject.toml')!r})")
-        assert "False" in self.seen(f"os.path.exists({str(project / 'harness')!r})")
+@pytest.mark.parametrize("end", ["hangs", "is killed", "exits", "floods"])
+def test_nothing_that_a_child_started_outlives_it(tier, end):
+    source, marker = escaping()
+    after = {
+        "hangs": "time.sleep(60)",
+        "is killed": "os.kill(os.getpid(), 9)",
+        "exits": "os._exit(0)",
+        "floods": "while True: print('spam' * 1000)",
+    }
+    with Child(tier, spec_for(tier), Device("cpu"), SHORT) as child:
+        load_and_leave(child, source + f"time.sleep(1)\n{after[end]}")
+    assert wait_for(marker, there=False, seconds=GONE_S)
 
-    def test_writing_to_what_it_may_read(self, tmp_path):
-        model = tmp_path / "model"
-        model.mkdir()
-        (model / "weights").write_text("w")
-        spec = spec_for("bwrap", models={"me/model": str(model)})
-        assert "['weights']" in self.seen("os.listdir('me/model')", spec)
-        assert "Read-only" in self.seen("open('me/model/weights', 'w')", spec)
+
+SUPERVISOR = """
+import sys, threading
+from actors.sandbox import Child, ChildFailure
+from actors.tiers import Device
+from tests.actors.inside import QUICK, spec_for
+tier, paused, source = sys.argv[1:]
+child = Child(tier, spec_for(tier), Device("cpu"), QUICK)
+asked = {"path": "/nowhere/x.py", "call": {}, "steps": None}
+child.wait_ready()
+child._channel.send({**asked, "op": "load", "nonce": "x"}, source.encode())
+for line in sys.stdin:
+    child.pause()
+    print("paused", flush=True)
+"""
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
+def test_nothing_outlives_a_supervisor_that_is_killed(tier, paused):
+    source, marker = escaping()
+    command = [sys.executable, "-c", SUPERVISOR, tier, str(paused), f"{source}time.sleep(60)"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
+        try:
+            assert wait_for(marker, there=True, seconds=60)
+            if paused:
+                supervisor.stdin.write("pause\n")
+                supervisor.stdin.flush()
+                supervisor.stdout.readline()
+        finally:
+            supervisor.kill()
+    assert wait_for(marker, there=False, seconds=GONE_S)
+
+
+def test_the_time_of_the_cpu_is_a_limit_of_its_own(tier):
+    limits, asked = replace(QUICK, cpu_s=1), {"path": "x", "call": {}, "steps": None}
+    with Child(tier, spec_for(tier), Device("cpu"), limits) as child, pytest.raises(ChildFailure) as caught:
+        child.ask("load", "load_s", asked, b"while True: pass")
+    assert caught.value.status is Status.RESOURCE_LIMIT
+    assert "limits.cpu_s" in caught.value.detail
+
+
+def test_a_working_folder_is_removed_however_deep_it_is(tier):
+    folders = set(Path(tempfile.gettempdir()).glob("diffharness-*"))
+    deep = "for _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')"
+    assert seen(tier, "1", deep) == 1
+    assert set(Path(tempfile.gettempdir()).glob("diffharness-*")) <= folders
 
 
 def test_a_models_name_is_a_folder_where_the_file_runs(tier, tmp_path):
     (tmp_path / "weights").write_text("w")
-    spec = spec_for(tier, models={"some/model": str(tmp_path)})
-    with pytest.raises(ChildFailure, match=r"\['weights'\]"):
-        attempt(tier, honest_but(load="import os\nraise ValueError(os.listdir('some/model'))"), spec=spec)
+    assert seen(tier, "os.listdir('some/model')", spec=spec_for(tier, models={"some/model": str(tmp_path)})) == [
+        "weights"
+    ]
 
 
 def test_a_tier_that_does_not_exist_is_refused_with_the_mend():
@@ -219,15 +262,9 @@ def test_a_tier_that_does_not_exist_is_refused_with_the_mend():
 
 
 def test_a_weaker_tier_is_never_taken_unasked(monkeypatch):
-    monkeypatch.setattr("actors.sandbox.tier_problem", lambda tier: "not today" if tier == "bwrap" else None)
+    monkeypatch.setattr("actors.sandbox.tier_problem", lambda tier: None if tier == "process" else "not today")
     with pytest.raises(SandboxError, match="not today"):
         choose_tier(["bwrap"])
-    assert choose_tier(["bwrap", "process"]) == "process"
-
-
-@without_bwrap
-def test_only_the_one_gpu_is_bound():
-    command = " ".join(bwrap_command(spec_for("bwrap"), Device("H100", "GPU-1234", 2)))
-    assert "/dev/nvidia2" in command
-    assert "/dev/nvidia0" not in command
-    assert "CUDA_VISIBLE_DEVICES GPU-1234" in command
+    with pytest.raises(SandboxError, match="not today"):
+        choose_tier(["landlock"])
+    assert choose_tier(["bwrap", "landlock", "process"]) == "process"

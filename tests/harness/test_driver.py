@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.messages import Batch, Job, Outcome, Status
-from actors.sandbox import model_root
+from actors.tiers import model_root
 from harness import driver, run
 from harness.captions import Prompts
 from harness.config import Config, ConfigError, load_config

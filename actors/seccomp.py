@@ -1,0 +1,277 @@
+"""A filter of system calls for what namespaces and Landlock leave open: seccomp's classic BPF, as bytes.
+
+The filter refuses what a model file has no use for and what reaches beyond its sandbox: other processes' memory,
+mounts, namespaces, io_uring (which would pass every other rule by), the kernel's keys, clocks and modules. Sockets are
+taken away as far as nothing else holds them. Calls newer than this table do not exist for a child, so it does not age.
+
+Sources: seccomp(2), linux/seccomp.h, linux/filter.h; numbers from asm/unistd_64.h (x86_64) and asm-generic/unistd.h
+(aarch64), of Linux 6.18.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Sequence
+
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
+NEWEST = 469  # the last number of Linux 6.18; numbers of x32 lie above it, too
+
+# Numbers on x86_64 and aarch64; None: there is no such call.
+NUMBERS: dict[str, tuple[int | None, int | None]] = {
+    # other processes, and the kernel's ways of looking at everything
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "pidfd_getfd": (438, 438),
+    "kcmp": (312, 272),
+    "perf_event_open": (298, 241),
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "fanotify_init": (300, 262),
+    "syslog": (103, 116),
+    "lookup_dcookie": (212, 18),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    # mounts and namespaces
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "open_by_handle_at": (304, 265),
+    # the machine
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "acct": (163, 89),
+    "reboot": (169, 142),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "vhangup": (153, 58),
+    "nfsservctl": (180, 42),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "modify_ldt": (154, None),
+    "uselib": (134, None),
+    "_sysctl": (156, None),
+}
+# Refused only where no namespaces hold them. Landlock knows nothing of a file's mode, owner, times and attributes, nor
+# of watching a folder; System V's and POSIX's shared objects outlive a process.
+WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "truncate": (76, 45),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "semctl": (66, 191),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "socket": (41, 198),
+    "connect": (42, 203),
+    "bind": (49, 200),
+}
+# Of another process of the same user these would change the speed or the limits: only 0, the caller, may be named.
+OF_ITSELF: dict[str, tuple[int | None, int | None]] = {
+    "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274),
+    "prlimit64": (302, 261),
+}
+# Refused where Landlock is too old to keep signals in: to others than the process itself.
+SIGNALS: dict[str, tuple[int | None, int | None]] = {"kill": (62, 129), "tgkill": (234, 131)}
+OTHER_SIGNALS: dict[str, tuple[int | None, int | None]] = {
+    "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "pidfd_send_signal": (424, 424),
+}
+# Looked at by their arguments.
+EXAMINED: dict[str, tuple[int | None, int | None]] = {
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "ioctl": (16, 29),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+}
+TABLES = (NUMBERS, WITHOUT_NAMESPACES, OF_ITSELF, SIGNALS, OTHER_SIGNALS, EXAMINED)
+
+CLONE_NEW = 0x7E020000  # every CLONE_NEW* flag that clone(2) takes, linux/sched.h
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # put characters into a terminal, asm-generic/ioctls.h
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16  # linux/socket.h; the module socket costs a child's start 5 ms
+SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPE_MASK = 1, 5, 0xF  # linux/net.h
+NETLINK_ROUTE = 0  # what getifaddrs asks
+
+# linux/bpf_common.h, and where struct seccomp_data has what
+LOAD, EQUALS, AT_LEAST, HAS_BITS, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+NR, ARCH, ARGUMENTS = 0, 4, 16
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+REFUSE, ABSENT = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # linux/prctl.h
+
+Row = tuple[int, int, int, int]  # code, how many rows to skip if true, if false, operand
+
+
+def problem(machine: str | None = None) -> str | None:
+    """Why there is no filter for this machine's processor; None where there is one."""
+    machine = machine or os.uname().machine
+    known = ", ".join(AUDIT_ARCH)
+    return None if machine in AUDIT_ARCH else f"the table of system calls knows {known}, and not {machine}"
+
+
+def program(namespaces: bool, signals_of: int | None = None, machine: str | None = None) -> bytes:
+    """The filter, as an array of struct sock_filter.
+
+    namespaces: whether a network, an IPC and a PID namespace hold what they can, as in the tier bwrap; without them
+    there is no socket at all but pairs. signals_of: the one process, by its number, that may be sent signals (and its
+    group); None leaves signals to others. Raises OSError for a processor that the tables do not know.
+    """
+    machine = machine or os.uname().machine
+    if (why := problem(machine)) is not None:
+        raise OSError(errno.ENOSYS, why)
+    column = list(AUDIT_ARCH).index(machine)
+    rows: list[Row] = [
+        (LOAD, 0, 0, ARCH),
+        (EQUALS, 1, 0, AUDIT_ARCH[machine]),
+        (RETURN, 0, 0, KILL),
+        (LOAD, 0, 0, NR),
+        (AT_LEAST, 0, 1, NEWEST + 1),
+        (RETURN, 0, 0, ABSENT),
+    ]
+    for name, body in _bodies(namespaces, signals_of):
+        number = next(table[name] for table in TABLES if name in table)[column]
+        if number is not None:
+            rows += [(EQUALS, 0, len(body), number), *body]
+    rows.append((RETURN, 0, 0, ALLOW))
+    return b"".join(struct.pack("<HBBI", *row) for row in rows)
+
+
+def _bodies(namespaces: bool, signals_of: int | None) -> list[tuple[str, list[Row]]]:
+    """What is done with each call that is not just allowed; every body ends in a return."""
+    refuse: list[Row] = [(RETURN, 0, 0, REFUSE)]
+    bodies = [(name, refuse) for name in NUMBERS]
+    bodies.append(("clone", [*_load(0), (HAS_BITS, 0, 1, CLONE_NEW), *refuse, (RETURN, 0, 0, ALLOW)]))
+    # Its flags lie in memory, where no filter can look; without it glibc takes clone.
+    bodies.append(("clone3", [(RETURN, 0, 0, ABSENT)]))
+    bodies.append(("ioctl", _one_of(1, (TIOCSTI, TIOCLINUX), REFUSE, ALLOW)))
+    if namespaces:
+        bodies.append(("socketpair", _one_of(0, (AF_UNIX,), ALLOW, REFUSE)))
+        netlink = _all_equal({2: NETLINK_ROUTE})
+        families = _one_of(0, (AF_UNIX, AF_INET, AF_INET6), ALLOW, REFUSE)
+        bodies.append(("socket", [*_load(0), (EQUALS, 0, len(netlink), AF_NETLINK), *netlink, *families]))
+        return bodies
+    # One end of a pair of datagram sockets could send to any socket that has a path.
+    bodies.append(("socketpair", _one_of(1, (SOCK_STREAM, SOCK_SEQPACKET), ALLOW, REFUSE, mask=SOCK_TYPE_MASK)))
+    bodies += [(name, refuse) for name in WITHOUT_NAMESPACES]
+    bodies += [(name, _all_equal({0: 0})) for name in OF_ITSELF]
+    bodies += [(name, _all_equal({0: which, 1: 0})) for name, which in (("setpriority", 0), ("ioprio_set", 1))]
+    if signals_of is not None:
+        bodies += [(name, _one_of(0, (0, signals_of), ALLOW, REFUSE)) for name in SIGNALS]
+        bodies += [(name, refuse) for name in OTHER_SIGNALS]
+    return bodies
+
+
+def _load(argument: int) -> list[Row]:
+    """Takes the lower half of an argument; the kernel takes no more of these."""
+    return [(LOAD, 0, 0, ARGUMENTS + 8 * argument)]
+
+
+def _one_of(argument: int, values: Sequence[int], then: int, otherwise: int, mask: int = 0xFFFFFFFF) -> list[Row]:
+    tests: list[Row] = [(EQUALS, len(values) - place, 0, value) for place, value in enumerate(values)]
+    return [*_load(argument), (AND, 0, 0, mask), *tests, (RETURN, 0, 0, otherwise), (RETURN, 0, 0, then)]
+
+
+def _all_equal(wanted: dict[int, int]) -> list[Row]:
+    rows: list[Row] = []
+    for argument, value in wanted.items():
+        rows += [*_load(argument), (EQUALS, 1, 0, value), (RETURN, 0, 0, REFUSE)]
+    return [*rows, (RETURN, 0, 0, ALLOW)]
+
+
+def as_file(filter_: bytes) -> int:
+    """A descriptor from which the filter can be read once, as `bwrap --seccomp` wants it; the caller closes it."""
+    fd = os.memfd_create("seccomp")
+    os.write(fd, filter_)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("rows", ctypes.c_char_p)]
+
+
+def install(filter_: bytes) -> None:
+    """Puts the calling thread, and every process and thread that it starts from now on, under the filter for good.
+
+    Raises OSError.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    described = _SockFprog(len(filter_) // 8, filter_)
+    forbid_new_privileges()
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(described), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "the kernel takes no seccomp filter")
+
+
+def forbid_new_privileges() -> None:
+    """No program that this process starts gains rights by its file: neither setuid nor file capabilities."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
