@@ -22,9 +22,10 @@ from actors.messages import Batch, Finding, Sign
 # Levels between the darkest and the lightest hundredth of an image. The embedded pipeline's images have 99 and more.
 BLANK_TONES, TONES = 12.0, 36.0  # the candidate's at most, the baseline's at least
 
-# Distance of two thumbnails in levels. One image as two JPEGs, or with noise of +-2: up to 5. Two images of the
+# Distance of two thumbnails in levels. One image with noise of +-2: 1; as a JPEG of quality 75:
+# 1 at 512 x 512, 7 at 64 x 64. Two images of the
 # embedded pipeline: 35 and more for two prompts, 10 and more for two seeds of one prompt.
-SAME, DIFFERENT = 6.0, 18.0
+SAME, DIFFERENT = 8.0, 18.0
 
 # Energy of the finest detail, in levels squared, beside the baseline's. Stretched by two, with any smooth kernel: up
 # to 0.06. A blur of 0.5 pixels leaves 0.24, one of 0.7 pixels 0.06; eight steps of UniPC 0.15, DeepCache more.
