@@ -31,7 +31,9 @@ def noisy(images, seed=0, levels=1):
 def shapes(seed=8):
     """Pictures of the embedded world, with the grain that a decoder leaves: (COUNT, 64, 64, 3)."""
     pictures = Renderer(Dice(seed=seed)).render(SceneSource(Dice(seed=7)).held_out(COUNT))
-    return noisy((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy(), seed)
+    images = noisy((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy(), seed)
+    images.flags.writeable = False
+    return images
 
 
 @cache
@@ -46,7 +48,9 @@ def photo(seed, side=128, slope=1.0):
 
 @cache
 def photos(seed=0, slope=1.0):
-    return np.stack([photo(seed * COUNT + place, slope=slope) for place in range(COUNT)])
+    images = np.stack([photo(seed * COUNT + place, slope=slope) for place in range(COUNT)])
+    images.flags.writeable = False  # they are kept, and the next test gets them, too
+    return images
 
 
 def each(images, change):
@@ -135,7 +139,7 @@ def test_detail_of_one_picture_in_eight_is_chance():
 
 
 def test_a_sign_that_the_baseline_shows_as_often_the_other_way_round_is_no_finding():
-    baseline, candidate = photos(), photos()
+    baseline, candidate = photos().copy(), photos().copy()
     baseline[::2] = stretched(baseline[::2], Image.Resampling.BILINEAR)
     candidate[1::2] = stretched(candidate[1::2], Image.Resampling.BILINEAR)
     watch = watched(baseline, candidate)
