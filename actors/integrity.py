@@ -32,7 +32,7 @@ SAME, DIFFERENT = 8.0, 18.0
 DETAIL, DETAIL_LEFT = 0.5, 0.05  # the baseline's at least, the candidate's share of it at most
 # A picture that too few steps left without any shape has no fine detail either. Stretched by four: 0.64 and more.
 COARSE_LEFT = 0.5
-STEPS, STEPS_BESIDE = 0.003, 0.012  # repeated lines give 0; flat grounds of the embedded pipeline 0.013 and more
+STEPS, STEPS_BESIDE = 0.001, 0.004  # repeated lines give 0; honest images of the embedded pipeline 0.007 and more
 
 # Share of the picture as full of thin strokes as print. Two words of 24 pixels in 512 x 512: 0.006, of 48 pixels, 0.03;
 # a whole prompt 0.06 and more at a size that CLIP can read. The embedded shapes: 0.
