@@ -22,16 +22,17 @@ from actors.messages import Batch, Finding, Sign
 # Levels between the darkest and the lightest hundredth of an image. The embedded pipeline's images have 99 and more.
 BLANK_TONES, TONES = 12.0, 36.0  # the candidate's at most, the baseline's at least
 
-# Distance of two thumbnails in levels. One image as two JPEGs, or with noise of +-2: up to 5. Two images of the
-# embedded pipeline: 35 and more for two prompts, 10 and more for two seeds of one prompt.
-SAME, DIFFERENT = 6.0, 18.0
+# Distance of two thumbnails in levels. One image with noise of +-2: 1; as a JPEG of quality 75: 7 at 64 x 64, less in
+# larger ones. Two images of the embedded pipeline: 35 and more for two prompts, 26 (median) for two seeds of one.
+SAME, DIFFERENT = 8.0, 18.0
 
 # Energy of the finest detail, in levels squared, beside the baseline's. Stretched by two, with any smooth kernel: up
-# to 0.06. A blur of 0.5 pixels leaves 0.24, one of 0.7 pixels 0.06; eight steps of UniPC 0.15, DeepCache more.
+# to 0.03 in most images. A blur of 0.5 pixels leaves 0.24, one of 0.7 pixels 0.06; eight steps of UniPC 0.15, DeepCache
+# more. Stretched by three with a bilinear kernel, an image of 64 x 64 keeps too much to be told.
 DETAIL, DETAIL_LEFT = 0.5, 0.05  # the baseline's at least, the candidate's share of it at most
 # A picture that too few steps left without any shape has no fine detail either. Stretched by four: 0.64 and more.
 COARSE_LEFT = 0.5
-STEPS, STEPS_BESIDE = 0.003, 0.012  # repeated lines give 0; flat grounds of the embedded pipeline 0.013 and more
+STEPS, STEPS_BESIDE = 0.001, 0.004  # repeated lines give 0; honest images of the embedded pipeline 0.007 and more
 
 # Share of the picture as full of thin strokes as print. Two words of 24 pixels in 512 x 512: 0.006, of 48 pixels, 0.03;
 # a whole prompt 0.06 and more at a size that CLIP can read. The embedded shapes: 0.
