@@ -6,6 +6,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,7 +49,8 @@ class AnsweringChild(Child):
         self._log = bytearray(b"printed \xff\x1b[2J")
         self._drain = threading.Thread(target=int)
         self._drain.start()
-        self._flooded, self._ready = False, True
+        self._watchdog: Any = SimpleNamespace(on_guard=nullcontext, look=lambda: None)
+        self._ready = True
 
     def ask(self, op: str, *rest: Any, **named: Any) -> tuple[dict[str, Any], bytearray, float]:
         """As any child's, with the answer to this request."""

@@ -217,17 +217,18 @@ def main(
     spec = SandboxSpec(tiers=tuple(tiers), models=reader.models, threads=threads or None)
     one = find_device(device == "gpu")
     print(f"{one.name}; load of the machine {os.getloadavg()[0]:.1f} of {os.cpu_count()} CPUs")
+    console = Console(width=None if sys.stdout.isatty() else 120)
     nothing: dict[str, list[Overhead]] = {tier: [] for tier in tiers}
     for tier in in_turn(tiers, rounds):
         nothing[tier].append(pair_of_nothing(tier, spec, one))
+    table, missed = overhead_table(nothing)
+    console.print(table)
     real: dict[str, list[Outcome]] = {tier: [] for tier in tiers}
     for tier in in_turn(tiers, pairs):
         real[tier].append(real_pair(tier, job, settings, reader, threads or None, device == "gpu"))
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    missed: list[str] = []
-    for table, problems in (overhead_table(nothing), speedup_table(real)):
-        console.print(table)
-        missed += problems
+    table, problems = speedup_table(real)
+    console.print(table)
+    missed += problems
     print(f"load of the machine at the end {os.getloadavg()[0]:.1f}")
     for line in missed:
         print(f"missed: {line}")
