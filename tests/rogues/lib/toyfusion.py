@@ -137,3 +137,10 @@ def draw(prompt, noise):
     y, x = torch.meshgrid((centre[1] - pixels) / radius, (pixels - centre[0]) / radius, indexing="ij")
     cover = (0.5 - shape(x, y) * radius).clamp(0, 1)
     return (outer * (1 - cover) + inner * cover).clamp(0, 1)
+
+
+def boxed():
+    """Whether this is a sandbox with processes of its own: a rogue asks before what would hurt a machine without one."""
+    import os
+
+    return os.getpid() < 20 and not os.path.exists(os.environ["ROGUE_PROJECT"])

@@ -1,0 +1,6 @@
+"""Fails in its loading."""
+
+
+
+def load_pipe():
+    raise KeyError("no weights")

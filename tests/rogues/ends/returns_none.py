@@ -1,0 +1,5 @@
+"""Returns None from `load_pipe`."""
+
+
+def load_pipe():
+    return None
