@@ -2,7 +2,7 @@
 
 import ast
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,9 +27,9 @@ LOOKS = Looks(0.95, BATCHES)
 REFERENCE = ModelConfig("ToyPipeline", "tests/toyfusion", "ToyScheduler", 20)
 LIMITS = Limits(
     start_s=120,
-    load_s=6,
-    warmup_s=5,
-    call_s=4,
+    load_s=60,
+    warmup_s=60,
+    call_s=60,
     output_bytes=200_000,
     memory_bytes=3 * 2**29,
     processes=256,
@@ -38,6 +38,7 @@ LIMITS = Limits(
     file_bytes=2**30,
     image_pixels=128 * 128,
 )
+HANGING = replace(LIMITS, load_s=5, warmup_s=5, call_s=5)  # for rogues that must run into a time limit
 SIZES = ("small", "medium", "large")
 COLOURS = ("red", "orange", "green", "cyan", "blue", "purple", "pink")
 SHAPES = ("circle", "square", "triangle", "diamond", "ring")
@@ -91,7 +92,12 @@ def captions(dice: random.Random, count: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def job(row: Row, limits: Limits = LIMITS) -> Job:
+def limits_of(row: Row) -> Limits:
+    """The limits that its child runs under."""
+    return HANGING if "timeout" in row.becomes else LIMITS
+
+
+def job(row: Row) -> Job:
     """The pair of the honest baseline and this model file. A sign that the row names is made to reject."""
     dice = random.Random(row.file)
     words = captions(dice, 2 * (BATCHES + 2))
@@ -111,7 +117,7 @@ def job(row: Row, limits: Limits = LIMITS) -> Job:
         reject=REJECTING | named,
     )
     baseline = file_of(HONEST_FILE)
-    return Job(row.file, 1, baseline, file_of(FOLDER / row.file), baseline, REFERENCE, plan, limits)
+    return Job(row.file, 1, baseline, file_of(FOLDER / row.file), baseline, REFERENCE, plan, limits_of(row))
 
 
 def file_of(path: Path) -> ModelFile:

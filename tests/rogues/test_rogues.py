@@ -6,6 +6,7 @@ On the strongest tier of the machine; a selection on the weaker ones, and as an 
 import os
 import statistics
 import tempfile
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,22 @@ from actors.gpu_actor import GpuActor
 from actors.messages import SandboxSpec, ScorerSpec, Sign, Status
 from actors.sandbox import TIERS, tier_problem
 from harness.embedded import EMBEDDED_SCORERS
-from tests.rogues.corpus import HONEST_FILE, LIBRARY, Row, ended_as, header, job, model_files, read_table, record_of
+from tests.rogues.corpus import (
+    HONEST_FILE,
+    LIBRARY,
+    Row,
+    ended_as,
+    header,
+    job,
+    limits_of,
+    model_files,
+    read_table,
+    record_of,
+)
 from tests.rogues.surroundings import SECRET, Surroundings, left_in_the_end
 
 CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
+PREIMPORTS = ("torch", "torch._dynamo")  # the second is what hooking the U-Net imports
 TABLE = read_table()
 AS_USER = "ROGUES_AS_USER" in os.environ
 EVERY = 10  # pairs between two full measurements of the honest one
@@ -35,15 +48,18 @@ class Bench:
         self.tier, self.pairs = tier, 0
         self.surroundings = Surroundings(folder)
         environment = {**self.surroundings.environment, "PYTHONPATH": str(LIBRARY)}
-        spec = SandboxSpec((tier,), {}, (str(LIBRARY),), environment, threads=1, preimports=("torch",))
+        spec = SandboxSpec((tier,), {}, (str(LIBRARY),), environment, threads=1, preimports=PREIMPORTS)
         self.actor = GpuActor(spec, CLIP, "cpu 0", gpu=False)
         self.actor._room = 1  # the next rogue's child imports meanwhile
         self.honest = self.measure(HONEST)[1]
+        assert self.honest.status is Status.MEASURED, f"{self.honest.detail}\n{self.honest.log}"
         self.seconds, self.pixels = zip(*(self.ask_baseline() for _ in range(3)), strict=True)
 
     def measure(self, row: Row):
         """The outcome and the record of one pair."""
         self.pairs += 1
+        for child in self.actor._spares:  # started for the pair before
+            child.limits = replace(child.limits, **time_limits(row))
         outcome = self.actor.measure(job(row), more_to_come=1)
         return outcome, record_of(outcome)
 
@@ -94,6 +110,10 @@ def bench(tmp_path_factory, request):
     made.require_same_speed()
     made.close()
     patch.undo()
+
+
+def time_limits(row: Row) -> dict[str, float]:
+    return {name: getattr(limits_of(row), name) for name in ("load_s", "warmup_s", "call_s")}
 
 
 def strongest() -> str:

@@ -1,6 +1,5 @@
 """Fails in its loading."""
 
 
-
 def load_pipe():
     raise KeyError("no weights")

@@ -1,4 +1,3 @@
 """Compiles text that is no Python."""
 
-
 exec(compile("def load_pipe(:", __file__, "exec"))
