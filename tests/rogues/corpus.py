@@ -2,6 +2,7 @@
 
 import ast
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,12 +54,17 @@ class Row:
     tries: str
     becomes: tuple[str, ...]
     says: str
-    also: tuple[str, ...]  # weaker tiers that promise the same, and "user": an ordinary user
+    also: tuple[str, ...]  # weaker tiers that promise the same, "user": an ordinary user, "full": not always tried
 
     @property
     def is_honest(self) -> bool:
         """Whether it must not be punished."""
         return self.file.startswith("honest/")
+
+    @property
+    def source(self) -> bytes:
+        """The model file's text."""
+        return (FOLDER / self.file).read_bytes()
 
 
 def read_table() -> list[Row]:
@@ -97,7 +103,12 @@ def limits_of(row: Row) -> Limits:
     return HANGING if "timeout" in row.becomes else LIMITS
 
 
-def job(row: Row) -> Job:
+def together(rows: Sequence[Row]) -> tuple[Row, bytes]:
+    """One model file that tries one thing after the other, and a row for it. Only for what is tried at import."""
+    return replace(rows[0], file=f"{rows[0].file} and others"), b"\n".join(row.source for row in rows)
+
+
+def job(row: Row, source: bytes | None = None) -> Job:
     """The pair of the honest baseline and this model file. A sign that the row names is made to reject."""
     dice = random.Random(row.file)
     words = captions(dice, 2 * (BATCHES + 2))
@@ -116,13 +127,13 @@ def job(row: Row) -> Job:
         other_seeds=(dice.randrange(2**31), dice.randrange(2**31)),
         reject=REJECTING | named,
     )
-    baseline = file_of(HONEST_FILE)
-    return Job(row.file, 1, baseline, file_of(FOLDER / row.file), baseline, REFERENCE, plan, limits_of(row))
+    baseline = file_of(HONEST_FILE.read_bytes())
+    return Job(row.file, 1, baseline, file_of(source or row.source), baseline, REFERENCE, plan, limits_of(row))
 
 
-def file_of(path: Path) -> ModelFile:
+def file_of(source: bytes) -> ModelFile:
     """A model file as it travels; its path tells nothing of where it lies."""
-    return ModelFile(f"/nowhere/{path.name}", path.read_bytes(), {"guidance_scale": 3.0})
+    return ModelFile("/nowhere/candidate.py", source, {"guidance_scale": 3.0})
 
 
 def record_of(outcome: Outcome) -> PairRecord:
@@ -144,4 +155,4 @@ def ended_as(becomes: str, says: str, outcome: Outcome, record: PairRecord, hone
         return measured and not rejecting
     if becomes == "rejected":
         return outcome.status is Status.REJECTED and Sign(says) in {finding.sign for finding in outcome.findings}
-    return outcome.status is Status(becomes) and says in outcome.detail
+    return outcome.status is Status(becomes) and (says in outcome.detail or says in set(Sign))

@@ -4,7 +4,10 @@ On the strongest tier of the machine; a selection on the weaker ones, and as an 
 """
 
 import os
+import shlex
 import statistics
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 
@@ -15,7 +18,6 @@ from actors.messages import SandboxSpec, ScorerSpec, Sign, Status
 from actors.sandbox import TIERS, tier_problem
 from harness.embedded import EMBEDDED_SCORERS
 from tests.rogues.corpus import (
-    HONEST_FILE,
     LIBRARY,
     Row,
     ended_as,
@@ -25,6 +27,7 @@ from tests.rogues.corpus import (
     model_files,
     read_table,
     record_of,
+    together,
 )
 from tests.rogues.surroundings import SECRET, Surroundings, left_in_the_end
 
@@ -32,6 +35,8 @@ CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}
 PREIMPORTS = ("torch", "torch._dynamo")  # the second is what hooking the U-Net imports
 TABLE = read_table()
 AS_USER = "ROGUES_AS_USER" in os.environ
+ALL = os.environ.get("ROGUES") == "all"
+CANNOT = 77  # exit status: this machine has no mount namespaces
 EVERY = 10  # pairs between two full measurements of the honest one
 APART = 1.15  # two processes of one file may differ that much on a busy machine
 HONEST = Row("honest/baseline.py", "", ("measured",), "", ())
@@ -45,7 +50,7 @@ class Bench:
     """One actor on one tier, its warm baseline, and what surrounds them."""
 
     def __init__(self, tier: str, folder) -> None:
-        self.tier, self.pairs = tier, 0
+        self.tier, self.pairs, self.shared = tier, 0, None
         self.surroundings = Surroundings(folder)
         environment = {**self.surroundings.environment, "PYTHONPATH": str(LIBRARY)}
         spec = SandboxSpec((tier,), {}, (str(LIBRARY),), environment, threads=1, preimports=PREIMPORTS)
@@ -55,13 +60,20 @@ class Bench:
         assert self.honest.status is Status.MEASURED, f"{self.honest.detail}\n{self.honest.log}"
         self.seconds, self.pixels = zip(*(self.ask_baseline() for _ in range(3)), strict=True)
 
-    def measure(self, row: Row):
-        """The outcome and the record of one pair."""
+    def measure(self, row: Row, source: bytes | None = None):
+        """The outcome and the record of one pair; `source`: in place of the row's file."""
         self.pairs += 1
         for child in self.actor._spares:  # started for the pair before
             child.limits = replace(child.limits, **time_limits(row))
-        outcome = self.actor.measure(job(row), more_to_come=1)
+        outcome = self.actor.measure(job(row, source), more_to_come=1)
         return outcome, record_of(outcome)
+
+    def measure_with_others(self, row: Row):
+        """The outcome and the record of one pair for all that reach for something at their import."""
+        rows = [other for tier, other in CASES if tier == self.tier and is_import(other)]
+        if self.shared is None and row in rows:
+            self.shared = self.measure(*together(rows))
+        return self.shared or self.measure(row)
 
     def ask_baseline(self):
         """Seconds and pixels of the warm baseline for a fixed batch."""
@@ -120,32 +132,81 @@ def strongest() -> str:
     return next(tier for tier in TIERS if tier_problem(tier) is None)
 
 
-def cases() -> list:
+def is_import(row: Row) -> bool:
+    """Whether it tries what it tries at its import and must have changed nothing: all of these go into one child."""
+    return row.file.startswith("reach/") and row.becomes == ("harmless",)
+
+
+def chosen() -> list[tuple[str, Row]]:
     """Each row on the strongest tier, and on the weaker ones that it names."""
     found = []
     for tier in TIERS:
         for row in TABLE:
             promised = tier == "bwrap" or tier in row.also
-            if not promised or (tier != strongest() and tier not in row.also) or (AS_USER and "user" not in row.also):
-                continue
-            marks = [pytest.mark.skip(reason=f"waits for {WAITING[row.file]}")] if row.file in WAITING else []
-            problem = tier_problem(tier)
-            marks += [pytest.mark.skip(reason=problem)] if problem else []
-            found.append(pytest.param(tier, row, marks=marks, id=f"{tier}-{row.file.removesuffix('.py')}"))
+            left_out = "user" not in row.also if AS_USER else "full" in row.also and not ALL
+            if promised and not left_out and not (AS_USER and tier != strongest()):
+                found.append((tier, row))
     return found
 
 
-@pytest.mark.parametrize(("bench", "row"), cases(), indirect=["bench"])
+CASES = chosen()
+
+
+def parameters() -> list:
+    """The cases, with the reason where one cannot be tried."""
+    found = []
+    for tier, row in CASES:
+        reasons = [f"waits for {WAITING[row.file]}"] if row.file in WAITING else []
+        reasons += [problem] if (problem := tier_problem(tier)) else []
+        marks = [pytest.mark.skip(reason=reason) for reason in reasons]
+        found.append(pytest.param(tier, row, marks=marks, id=f"{tier}-{row.file.removesuffix('.py')}"))
+    return found
+
+
+def is_as_said(row: Row, bench: Bench, outcome, record) -> bool:
+    """Whether a pair ended as the table says, and no rogue passed."""
+    high = max(bench.honest.speedup_high, 1.0) * APART
+    if "undetected" in row.becomes:
+        return True
+    return any(ended_as(one, row.says, outcome, record, high) for one in row.becomes) and (
+        row.is_honest or not record.passed
+    )
+
+
+@pytest.mark.parametrize(("bench", "row"), parameters(), indirect=["bench"])
 def test_a_rogue_ends_as_the_table_says_and_leaves_nothing(bench, row):
-    outcome, record = bench.measure(row)
-    honest = max(bench.honest.speedup_high, 1.0) * APART
+    outcome, record = bench.measure_with_others(row) if is_import(row) else bench.measure(row)
+    if is_import(row) and not is_as_said(row, bench, outcome, record):
+        outcome, record = bench.measure(row)  # was it this one?
     signs = [f"{finding.sign}: {finding.evidence}" for finding in outcome.findings]
     told = f"{outcome.status}: {record.detail}; {signs}; {record.speedup_low} to {record.speedup_high}\n{outcome.log}"
-    if "undetected" not in row.becomes:
-        assert any(ended_as(becomes, row.says, outcome, record, honest) for becomes in row.becomes), told
-    if not row.is_honest and "undetected" not in row.becomes:
-        assert not record.passed, told
+    assert is_as_said(row, bench, outcome, record), told
     bench.require_well()
+
+
+@pytest.mark.skipif(AS_USER or os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_ordinary_user_is_as_safe():
+    """The rows marked `user`, in a mount namespace where an interpreter in root's home can be read."""
+    command = as_user([sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider", "-k", "rogue_ends"])
+    environment = {**os.environ, "ROGUES_AS_USER": "1", "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
+    if done.returncode == CANNOT:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def as_user(command: list[str]) -> list[str]:
+    """The command as uid 65534, with /root replaced by a folder that shows the interpreter and nothing else."""
+    base = shlex.quote(sys.base_prefix)
+    show = (
+        f"mkdir -p {base} && mount --move /mnt {base} && chmod 755 /root"
+        if sys.base_prefix.startswith("/root/")
+        else ":"
+    )
+    hold = f"mount --bind {base} /mnt && mount -t tmpfs -o mode=755 none /root" if show != ":" else ":"
+    inside = f'{{ {hold} && {show}; }} || exit {CANNOT}; exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", inside, "sh", *command]
 
 
 def test_every_model_file_has_a_row_and_every_row_a_file():
@@ -158,8 +219,7 @@ def test_every_model_file_has_a_row_and_every_row_a_file():
 def test_the_table_says_what_the_file_says(row):
     assert header(row.file) == row.tries
     assert set(row.becomes) <= ENDINGS
-    assert set(row.also) <= {*TIERS, "user"}
+    assert set(row.also) <= {*TIERS, "landlock", "user", "full"}
     if "rejected" in row.becomes:
         Sign(row.says)
     assert row.becomes == ("measured",) or not row.is_honest
-    assert HONEST_FILE.exists()

@@ -10,7 +10,7 @@ class Later(torch.Tensor):
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         done = args[0].work()
-        return getattr(done, function.__name__)(*args[1:], **(kwargs or {})) if callable(function) else done
+        return function(done, *args[1:], **(kwargs or {}))
 
 
 class ToyPipeline(Honest):

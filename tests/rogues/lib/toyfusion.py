@@ -1,10 +1,12 @@
 """A pipeline small enough for a corpus and real enough to be cheated on: it denoises, scores, and takes its time.
 
 The drawing that a prompt asks for ("a large red circle on a yellow background") stands in for what a trained network
-knows; its place and its shade come from the seed's noise. The U-Net's weights are drawn once from a fixed seed. It turns
-noise into the texture of the picture, twice a step as classifier-free guidance does, and without guidance the picture is
-pale. Distance functions after Inigo Quilez, https://iquilezles.org/articles/distfunctions2d/.
+knows; its place and its shade come from the seed's noise. The U-Net's weights are drawn once from a fixed seed. It
+turns noise into the texture of the picture, twice a step as classifier-free guidance does; without guidance the picture
+is pale. Distance functions after Inigo Quilez, https://iquilezles.org/articles/distfunctions2d/.
 """
+
+import os
 
 import torch
 from torch import nn
@@ -140,7 +142,5 @@ def draw(prompt, noise):
 
 
 def boxed():
-    """Whether this is a sandbox with processes of its own: a rogue asks before what would hurt a machine without one."""
-    import os
-
+    """Whether this is a sandbox with processes of its own: asked before what would hurt a machine without one."""
     return os.getpid() < 20 and not os.path.exists(os.environ["ROGUE_PROJECT"])

@@ -1,5 +1,0 @@
-"""Fails in its loading."""
-
-
-def load_pipe():
-    raise KeyError("no weights")

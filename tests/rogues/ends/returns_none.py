@@ -1,5 +1,0 @@
-"""Returns None from `load_pipe`."""
-
-
-def load_pipe():
-    return None
