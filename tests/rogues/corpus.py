@@ -71,10 +71,10 @@ def read_table() -> list[Row]:
     """The rows of README.md, in their order."""
     lines = [line for line in (FOLDER / "README.md").read_text().splitlines() if line.startswith("| ")]
     cells = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+    rows = [row for row in cells if len(row) == 5 and row[0].endswith(".py")]
     return [
         Row(file, tries, tuple(becomes.split(" or ")), says, tuple(also.split()))
-        for file, tries, becomes, says, also in cells
-        if file.endswith(".py")
+        for file, tries, becomes, says, also in rows
     ]
 
 
@@ -147,6 +147,8 @@ def ended_as(becomes: str, says: str, outcome: Outcome, record: PairRecord, hone
     """Whether an outcome is what the table says. honest_high: the upper end of the honest pair's speedup."""
     measured = outcome.status is Status.MEASURED
     rejecting = {finding.sign for finding in outcome.findings} & REJECTING
+    if becomes == "undetected":
+        return True
     if becomes == "harmless":  # it gained nothing: neither time nor a verdict
         return measured and record.speedup_low is not None and record.speedup_low <= honest_high
     if becomes == "quality":

@@ -166,10 +166,9 @@ def parameters() -> list:
 def is_as_said(row: Row, bench: Bench, outcome, record) -> bool:
     """Whether a pair ended as the table says, and no rogue passed."""
     high = max(bench.honest.speedup_high, 1.0) * APART
-    if "undetected" in row.becomes:
-        return True
+    may_pass = row.is_honest or "undetected" in row.becomes
     return any(ended_as(one, row.says, outcome, record, high) for one in row.becomes) and (
-        row.is_honest or not record.passed
+        may_pass or not record.passed
     )
 
 
