@@ -12,9 +12,11 @@ class ToyPipeline(Honest):
     def __call__(self, prompt, **call):
         data = b"[" * 50_000 + b"]" * 50_000
         os.write(int(sys.argv[2]), struct.pack(">IQ", len(data), 0))
-        for at in range(0, len(data), 4096):
-            os.write(int(sys.argv[2]), data[at : at + 4096])
-        time.sleep(2)
+        while data:
+            try:
+                data = data[os.write(int(sys.argv[2]), data) :]
+            except BlockingIOError:
+                time.sleep(0.01)
         return super().__call__(prompt, **call)
 
 
