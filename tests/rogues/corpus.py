@@ -114,7 +114,6 @@ def job(row: Row, source: bytes | None = None) -> Job:
     words = captions(dice, 2 * (BATCHES + 2))
     seeds = [dice.randrange(2**31) for _ in words]
     batches = [Batch(words[at : at + 2], tuple(seeds[at : at + 2])) for at in range(0, len(words), 2)]
-    named = {Sign(row.says)} if "rejected" in row.becomes else set()
     plan = Plan(
         warmup=tuple(batches[:2]),
         warmup_at_least=2,
@@ -125,7 +124,7 @@ def job(row: Row, source: bytes | None = None) -> Job:
         profile=False,
         stop=StopWhenKnown(Demands(req_speedup=REQUIRED), CRITERIA, LOOKS, 0.02),
         other_seeds=(dice.randrange(2**31), dice.randrange(2**31)),
-        reject=REJECTING | named,
+        reject=REJECTING | signs_of(row),
     )
     baseline = file_of(HONEST_FILE.read_bytes())
     return Job(row.file, 1, baseline, file_of(source or row.source), baseline, REFERENCE, plan, limits_of(row))
@@ -136,6 +135,11 @@ def file_of(source: bytes) -> ModelFile:
     return ModelFile("/nowhere/candidate.py", source, {"guidance_scale": 3.0})
 
 
+def signs_of(row: Row) -> set[Sign]:
+    """The signs of which one must be found where the pair is rejected."""
+    return {Sign(name) for name in row.says.split(" or ")} if "rejected" in row.becomes else set()
+
+
 def record_of(outcome: Outcome) -> PairRecord:
     """The record and verdict of a pair of which a speedup is required."""
     task = Task(outcome.pair, "", Difficulty.MEDIUM, 1, HONEST_FILE, HONEST_FILE, Requirement(speedup=REQUIRED))
@@ -143,10 +147,10 @@ def record_of(outcome: Outcome) -> PairRecord:
     return make_record(pair, Sources(), outcome, CRITERIA, LOOKS, datetime.now(UTC))
 
 
-def ended_as(becomes: str, says: str, outcome: Outcome, record: PairRecord, honest_high: float) -> bool:
-    """Whether an outcome is what the table says. honest_high: the upper end of the honest pair's speedup."""
+def ended_as(becomes: str, row: Row, outcome: Outcome, record: PairRecord, honest_high: float) -> bool:
+    """Whether an outcome is one that the row allows. honest_high: the upper end of the honest pair's speedup."""
     measured = outcome.status is Status.MEASURED
-    rejecting = {finding.sign for finding in outcome.findings} & REJECTING
+    found, named = {finding.sign for finding in outcome.findings}, signs_of(row)
     if becomes == "undetected":
         return True
     if becomes == "harmless":  # it gained nothing: neither time nor a verdict
@@ -154,7 +158,7 @@ def ended_as(becomes: str, says: str, outcome: Outcome, record: PairRecord, hone
     if becomes == "quality":
         return measured and record.reason == "quality"
     if becomes == "measured":
-        return measured and not rejecting
+        return measured and not found & REJECTING
     if becomes == "rejected":
-        return outcome.status is Status.REJECTED and Sign(says) in {finding.sign for finding in outcome.findings}
-    return outcome.status is Status(becomes) and (says in outcome.detail or says in set(Sign))
+        return outcome.status is Status.REJECTED and bool(found & named)
+    return outcome.status is Status(becomes) and (bool(named) or row.says in outcome.detail)

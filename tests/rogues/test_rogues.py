@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from actors.gpu_actor import GpuActor
-from actors.messages import SandboxSpec, ScorerSpec, Sign, Status
+from actors.messages import SandboxSpec, ScorerSpec, Status
 from actors.sandbox import TIERS, tier_problem
 from harness.embedded import EMBEDDED_SCORERS
 from tests.rogues.corpus import (
@@ -27,6 +27,7 @@ from tests.rogues.corpus import (
     model_files,
     read_table,
     record_of,
+    signs_of,
     together,
 )
 from tests.rogues.surroundings import SECRET, Surroundings, left_in_the_end
@@ -167,9 +168,7 @@ def is_as_said(row: Row, bench: Bench, outcome, record) -> bool:
     """Whether a pair ended as the table says, and no rogue passed."""
     high = max(bench.honest.speedup_high, 1.0) * APART
     may_pass = row.is_honest or "undetected" in row.becomes
-    return any(ended_as(one, row.says, outcome, record, high) for one in row.becomes) and (
-        may_pass or not record.passed
-    )
+    return any(ended_as(one, row, outcome, record, high) for one in row.becomes) and (may_pass or not record.passed)
 
 
 @pytest.mark.parametrize(("bench", "row"), parameters(), indirect=["bench"])
@@ -219,6 +218,5 @@ def test_the_table_says_what_the_file_says(row):
     assert header(row.file) == row.tries
     assert set(row.becomes) <= ENDINGS
     assert set(row.also) <= {*TIERS, "landlock", "user", "full"}
-    if "rejected" in row.becomes:
-        Sign(row.says)
+    assert bool(signs_of(row)) == ("rejected" in row.becomes)
     assert row.becomes == ("measured",) or not row.is_honest
