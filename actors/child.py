@@ -54,7 +54,7 @@ class LoadedModel:
         self.called = False
         while isinstance(self.pipe, functools.partial):  # `pipe = partial(pipeline, num_inference_steps=30)`
             self.pipe = self.pipe.func
-        self.denoiser_calls = 0
+        self.denoiser_calls: int | None = None  # of the last call; None where nothing counts them
         self._prepare()
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[Any, float]:
@@ -69,7 +69,8 @@ class LoadedModel:
             "output_type": "pt",
         }
         torch.manual_seed(seeds[0])  # for a `pipe_forward` that takes no generator
-        self.denoiser_calls = 0
+        if self.denoiser_calls is not None:
+            self.denoiser_calls = 0
         self.called = True
         if not torch.cuda.is_available():
             start = time.perf_counter()
@@ -107,9 +108,10 @@ class LoadedModel:
         if isinstance(module, torch.nn.Module):  # an engine of another library takes no hooks
             # Kept out of compiled graphs: there, a counter would be a reason to compile again.
             module.register_forward_pre_hook(torch.compiler.disable(self._count))
+            self.denoiser_calls = 0
 
     def _count(self, module: Any, inputs: Any) -> None:
-        self.denoiser_calls += 1
+        self.denoiser_calls = (self.denoiser_calls or 0) + 1
 
 
 def run_as_module(path: str, source: bytes) -> ModuleType:
@@ -204,7 +206,7 @@ class Requests:
         answer = {
             "shape": pixels.shape,
             "device_s": seconds,
-            "denoiser_calls": self.model.denoiser_calls or None,
+            "denoiser_calls": self.model.denoiser_calls,
             "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
             # How often the allocator found no memory and had to give back its cache first, since the start.
             "alloc_retries": torch.cuda.memory_stats().get("num_alloc_retries", 0) if torch.cuda.is_available() else 0,

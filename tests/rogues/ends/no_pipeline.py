@@ -1,0 +1,3 @@
+"""Leaves no pipeline."""
+
+from toyfusion import ToyPipeline as Unused  # noqa: F401

@@ -1,0 +1,17 @@
+"""Looks for the tasks, the captions, the scorer's weights and the other candidates."""
+
+import os
+from pathlib import Path
+
+from toyfusion import ToyPipeline
+
+project = Path(os.environ["ROGUE_PROJECT"])
+for name in ("harness/embedded/tiny-shapes-captions.parquet", "examples/gen.json", "tests/rogues/honest/baseline.py"):
+    if (project / name).exists():
+        raise SystemExit(f"{project / name} can be seen")
+if any(file.suffix == ".safetensors" for file in project.rglob("*")):
+    raise SystemExit("weights of the scorer can be seen")
+
+
+def load_pipe():
+    return ToyPipeline()
