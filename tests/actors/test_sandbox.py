@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from actors.messages import Batch, Limits, SandboxSpec, Side, Status
-from actors.sandbox import GONE_S, Child, ChildFailure, SandboxError, choose_tier
+from actors.sandbox import GONE_S, Child, ChildFailure, SandboxError, choose_tier, tier_problem
 from actors.side import LoadedSide
-from actors.tiers import Device
+from actors.tiers import TIERS, Device
 from tests.actors.inside import ALL_TIERS, QUICK, load_and_leave, seen, spec_for
 from tests.actors.model_files import HONEST, honest_but, model_file
 
@@ -24,6 +24,12 @@ BATCH = Batch(("a", "b"), (1, 2))
 @pytest.fixture(params=ALL_TIERS)
 def tier(request):
     return request.param
+
+
+@pytest.fixture
+def any_tier():
+    """The strongest one, for what does not depend on the tier."""
+    return next(tier for tier in TIERS if tier_problem(tier) is None)
 
 
 def attempt(tier: str, source: str, limits: Limits = QUICK, spec: SandboxSpec | None = None):
@@ -41,8 +47,8 @@ def test_an_honest_file_answers_with_its_pixels_and_both_clocks(tier):
     assert row.images == 2
 
 
-def test_the_configured_call_reaches_the_pipeline(tier):
-    with Child(tier, spec_for(tier, preimports=("torch",)), Device("cpu"), QUICK) as child:
+def test_the_configured_call_reaches_the_pipeline(any_tier):
+    with Child(any_tier, spec_for(any_tier, preimports=("torch",)), Device("cpu"), QUICK) as child:
         side = LoadedSide.load(Side.CANDIDATE, child, model_file(HONEST, brightness=1.0))
         _, pixels = side.call(BATCH, 0, 0, "call_s")
     assert set(pixels.flat) == {255}
@@ -76,82 +82,49 @@ def test_a_paused_child_goes_on_with_its_imports_when_it_is_waited_for(tier):
         child.wait_ready()
 
 
-def test_two_processes_of_one_file_have_the_same_allocator(tier):
+def test_two_processes_of_one_file_have_the_same_allocator(any_tier):
     source = honest_but(call="import os\nraise RuntimeError(os.environ['MALLOC_MMAP_THRESHOLD_'])")
     with pytest.raises(ChildFailure, match=str(2**30)):
-        attempt(tier, source)
+        attempt(any_tier, source)
 
 
 SHORT = Limits(start_s=120, load_s=4, warmup_s=4, call_s=4, output_bytes=200_000)
 BEHAVIOURS = {
-    "raises at import": (honest_but(top="1 / 0"), Status.LOAD_ERROR, "ZeroDivisionError"),
     "raises in load": (honest_but(load="raise KeyError('weights')"), Status.LOAD_ERROR, "weights"),
-    "raises in the call": (honest_but(call="raise RuntimeError('no luck')"), Status.CALL_ERROR, "no luck"),
-    "no pipeline": ("x = 1", Status.NO_PIPELINE, "load_pipe"),
     "load_pipe returns None": ("def load_pipe(): pass", Status.NO_PIPELINE, "returned None"),
-    "exits in load": (honest_but(load="import sys; sys.exit(0)"), Status.EXITED, "code 0"),
     "exits in the call": (honest_but(call="import os; os._exit(3)"), Status.EXITED, "code 3"),
-    "segmentation fault": (
-        honest_but(call="import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"),
-        Status.KILLED,
-        "SIGSEGV",
-    ),
-    "hangs in load": (honest_but(load="import time; time.sleep(1000)"), Status.TIMEOUT, "4 s (limits.load_s)"),
-    "hangs in the call": (honest_but(call="while True: pass"), Status.TIMEOUT, "4 s (limits.call_s)"),
-    "prints without end": (honest_but(call="while True: print('spam' * 1000)"), Status.OUTPUT_FLOOD, "200,000"),
-    "one image too few": (honest_but(call="prompt = prompt[1:]"), Status.BAD_IMAGES, "1 images for 2 prompts"),
-    "no image": (honest_but(call="return 'a lovely picture'"), Status.BAD_IMAGES, "str"),
-    "not a number": (honest_but(call="brightness = float('nan')"), Status.BAD_IMAGES, "NaN"),
     "takes all memory, says torch": (
         honest_but(call="raise torch.OutOfMemoryError('CUDA out of memory')"),
         Status.OUT_OF_MEMORY,
         "out of memory",
     ),
-    "answers before it is asked": (
-        honest_but(
-            call="import json, os, struct\n"
-            "head = {'shape': [2, 1, 1, 3], 'device_s': 1e-9, 'denoiser_calls': 1, 'peak_memory_bytes': None}\n"
-            "head = json.dumps(head)\n"
-            "for fd in range(3, 64):\n"
-            "    try: os.write(fd, struct.pack('>IQ', len(head), 6) + head.encode() + bytes(6))\n"
-            "    except OSError: pass"
-        ),
-        Status.BAD_ANSWER,
-        "not asked",
-    ),
-    "writes to every descriptor": (
-        honest_but(
-            call="import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'\\x00' * 5000)\n    except OSError: pass"
-        ),
-        Status.BAD_ANSWER,
-        "generate",
-    ),
 }
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_each_bad_behaviour_has_a_status_of_its_own(tier, name):
+def test_a_bad_behaviour_has_a_status_of_its_own(any_tier, name):
+    """A few of which tests/rogues has none; it holds the others."""
     source, status, said = BEHAVIOURS[name]
     with pytest.raises(ChildFailure) as caught:
-        attempt(tier, source, SHORT)
+        attempt(any_tier, source, SHORT)
     assert caught.value.status is status, caught.value
     assert said in caught.value.detail
 
 
-def test_a_file_is_compiled_as_an_import_would(tier):
+def test_a_file_is_compiled_as_an_import_would(any_tier):
     source = honest_but(load="def f(x: int): pass\nraise ValueError(f.__annotations__)")
     with pytest.raises(ChildFailure, match="class 'int'"):
-        attempt(tier, source)
+        attempt(any_tier, source)
 
 
-def test_without_a_generator_the_global_one_is_seeded(tier):
+def test_without_a_generator_the_global_one_is_seeded(any_tier):
     source = honest_but() + "\ndef pipe_forward(pipe, prompts):\n    return torch.rand(len(prompts), 3, 4, 4)"
-    assert (attempt(tier, source)[1] == attempt(tier, source)[1]).all()
+    assert (attempt(any_tier, source)[1] == attempt(any_tier, source)[1]).all()
 
 
-def test_a_traceback_shows_the_candidates_own_line(tier):
+def test_a_traceback_shows_the_candidates_own_line(any_tier):
     with pytest.raises(ChildFailure) as caught:
-        attempt(tier, honest_but(call="undefined_name  # the culprit"))
+        attempt(any_tier, honest_but(call="undefined_name  # the culprit"))
     assert "the culprit" in caught.value.log
     assert "/nowhere/candidate.py" in caught.value.log
 
@@ -205,7 +178,7 @@ def test_nothing_that_a_child_started_outlives_it(tier, end):
 SUPERVISOR = """
 import sys, threading
 from actors.sandbox import Child, ChildFailure
-from actors.tiers import Device
+from actors.tiers import TIERS, Device
 from tests.actors.inside import QUICK, spec_for
 tier, paused, source = sys.argv[1:]
 child = Child(tier, spec_for(tier), Device("cpu"), QUICK)
@@ -244,8 +217,11 @@ def test_the_time_of_the_cpu_is_a_limit_of_its_own(tier):
 
 def test_a_working_folder_is_removed_however_deep_it_is(tier):
     folders = set(Path(tempfile.gettempdir()).glob("diffharness-*"))
-    deep = "for _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')"
-    assert seen(tier, "1", deep) == 1
+    deep = "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n1 / 0"
+    with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child, pytest.raises(ChildFailure) as caught:
+        LoadedSide.load(Side.CANDIDATE, child, model_file(deep))
+    # On the machine's own disk it is too deep to be looked into, which is as bad as too full.
+    assert caught.value.status is (Status.LOAD_ERROR if tier == "bwrap" else Status.RESOURCE_LIMIT)
     assert set(Path(tempfile.gettempdir()).glob("diffharness-*")) <= folders
 
 
