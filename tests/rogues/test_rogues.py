@@ -85,7 +85,7 @@ class Bench:
     def children(self) -> list[set[int]]:
         """The processes of each child that may live on."""
         kept = [self.actor._kept[1].child] if self.actor._kept else []
-        return [set(child.pids()) for child in (*kept, *self.actor._spares)]
+        return [{child.process.pid, *child.pids()} for child in (*kept, *self.actor._spares)]
 
     def require_well(self) -> None:
         """Nothing is left of the last rogue, and the baseline answers as it did before."""
