@@ -1,5 +1,6 @@
 """Looks for the tasks, the captions, the scorer's weights and the other candidates."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -7,8 +8,9 @@ from toyfusion import ToyPipeline
 
 project = Path(os.environ["ROGUE_PROJECT"])
 for name in ("harness/embedded/tiny-shapes-captions.parquet", "examples/gen.json", "tests/rogues/honest/baseline.py"):
-    if (project / name).exists():
-        raise SystemExit(f"{project / name} can be seen")
+    with contextlib.suppress(OSError):
+        (project / name).read_bytes()
+        raise SystemExit(f"{project / name} can be read")
 if any(file.suffix == ".safetensors" for file in project.rglob("*")):
     raise SystemExit("weights of the scorer can be seen")
 
