@@ -52,6 +52,8 @@ class LoadedModel:
         self.direct = getattr(module, "pipe_forward", None) is None
         self.forward = _forward(module, self.pipe, {} if steps is None else {"num_inference_steps": steps})
         self.called = False
+        self._hook: Any = None
+        self._hook_is_guarded = False
         while isinstance(self.pipe, functools.partial):  # `pipe = partial(pipeline, num_inference_steps=30)`
             self.pipe = self.pipe.func
         self.denoiser_calls: int | None = None  # of the last call; None where nothing counts them
@@ -69,6 +71,7 @@ class LoadedModel:
             "output_type": "pt",
         }
         torch.manual_seed(seeds[0])  # for a `pipe_forward` that takes no generator
+        self._count_calls()
         if self.denoiser_calls is not None:
             self.denoiser_calls = 0
         self.called = True
@@ -104,11 +107,26 @@ class LoadedModel:
             self.pipe.to("cuda")
         if hasattr(self.pipe, "set_progress_bar_config"):
             self.pipe.set_progress_bar_config(disable=True)
-        module = denoiser(self.pipe)
-        if isinstance(module, torch.nn.Module):  # an engine of another library takes no hooks
-            # Kept out of compiled graphs: there, a counter would be a reason to compile again.
-            module.register_forward_pre_hook(torch.compiler.disable(self._count))
-            self.denoiser_calls = 0
+        self._count_calls()
+
+    def _count_calls(self) -> None:
+        """Has the calls of the denoiser counted, by a hook that is kept out of compiled graphs.
+
+        There, a counter would be a reason to compile again. Importing what compiles takes seconds, so the hook is only
+        guarded once something else has imported it; a file may do that as late as in its first call.
+        """
+        import torch
+
+        module, compiles = denoiser(self.pipe), "torch._dynamo" in sys.modules
+        if self._hook is not None and compiles == self._hook_is_guarded:
+            return
+        if not isinstance(module, torch.nn.Module):  # an engine of another library takes no hooks
+            return
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = module.register_forward_pre_hook(torch.compiler.disable(self._count) if compiles else self._count)
+        self._hook_is_guarded = compiles
+        self.denoiser_calls = self.denoiser_calls or 0
 
     def _count(self, module: Any, inputs: Any) -> None:
         self.denoiser_calls = (self.denoiser_calls or 0) + 1

@@ -33,7 +33,7 @@ from tests.rogues.corpus import (
 from tests.rogues.surroundings import SECRET, Surroundings, left_in_the_end
 
 CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
-PREIMPORTS = ("torch", "torch._dynamo")  # the second is what hooking the U-Net imports
+PREIMPORTS = ("torch",)
 TABLE = read_table()
 AS_USER = "ROGUES_AS_USER" in os.environ
 ALL = os.environ.get("ROGUES") == "all"
