@@ -197,12 +197,15 @@ def test_a_rogue_ends_as_the_table_says_and_leaves_nothing(bench_on, tier, row):
     bench.require_well()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(AS_USER or os.geteuid() != 0, reason="only root can become somebody else")
 def test_an_ordinary_user_is_as_safe():
     """The rows marked `user`, in a mount namespace where an interpreter in root's home can be read."""
-    command = as_user([sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider", "-k", "rogue_ends"])
+    command = as_user(
+        [sys.executable, "-m", "pytest", __file__, "-o", "addopts=", "-p", "no:cacheprovider", "-k", "rogue_ends"]
+    )
     environment = {**os.environ, "ROGUES_AS_USER": "1", "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=580, check=False)
     if done.returncode == CANNOT:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
