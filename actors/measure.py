@@ -42,6 +42,8 @@ Report = Callable[[str, int], None]  # the phase, and the judged batches so far
 SLOWED = 1.2
 CALLS_ALONE = 3
 
+SAME_WORK = 0.75  # of the denoiser's calls in the warm-up: a cache that looks at the image may skip some more, or fewer
+
 ASKED_AGAIN = frozenset({Sign.NOT_REPEATABLE, Sign.SEED_IGNORED})  # what shows only in a batch that is asked for again
 
 
@@ -175,8 +177,11 @@ class Measurement:
                 reading = self.meter.stop()
         row = replace(row, **asdict(reading))
         self.batches.append(replace(row, marks=marks_of(row)))
-        if side.side is Side.CANDIDATE and self.floor_s is not None:
-            self._note(too_fast(row.wall_s, self.floor_s * row.images))
+        if side.side is Side.CANDIDATE:
+            self._note(
+                changed_work(row, side.warmup_calls),
+                None if self.floor_s is None else too_fast(row.wall_s, self.floor_s * row.images),
+            )
         return pixels
 
     def _add_images(self, batch: Batch, number: int, scores: list[float], baseline: Pixels, candidate: Pixels) -> None:
@@ -242,6 +247,15 @@ class Measurement:
         for finding in known:
             if finding.sign in self.job.plan.reject:
                 raise Rejected(finding)
+
+
+def changed_work(row: BatchRow, warmup_calls: int | None) -> Finding | None:
+    """The sign of a candidate that tells timed calls from its warm-up. A count that is missing now is none at all."""
+    calls = row.denoiser_calls or 0
+    if warmup_calls is None or calls >= SAME_WORK * warmup_calls:
+        return None
+    evidence = f"batch {row.batch}: {calls} calls of its denoiser, {warmup_calls} or more in each call of its warm-up"
+    return Finding(Sign.CHANGED_WORK, evidence)
 
 
 def marks_of(row: BatchRow) -> tuple[Mark, ...]:

@@ -89,6 +89,7 @@ class Sign(StrEnum):
     PAINTED_TEXT = "painted_text"  # writing in the image, where the baseline's has none
     NOT_REPEATABLE = "not_repeatable"  # an earlier prompt and seed, asked again, gave another image
     SEED_IGNORED = "seed_ignored"  # the prompts of an earlier batch with other seeds gave the same images
+    CHANGED_WORK = "changed_work"  # the denoiser was called less often in a timed call than in its warm-up
     TOO_FAST = "too_fast"  # a call took less time than a small part of the baseline's work needs on this device
     BASELINE_SLOWED = "baseline_slowed"  # the baseline is slower beside this candidate than alone
     UNLIKE_BASELINE = "unlike_baseline"  # no more like the baseline's image of the same seed than like any other
@@ -105,6 +106,7 @@ REJECTING = frozenset(
         Sign.PAINTED_TEXT,
         Sign.NOT_REPEATABLE,
         Sign.SEED_IGNORED,
+        Sign.CHANGED_WORK,
         Sign.TOO_FAST,
         Sign.BASELINE_SLOWED,
     }

@@ -32,6 +32,7 @@ class LoadedSide:
     config: ModelConfig
     warmup_s: list[float] = field(default_factory=list)
     steady: bool = False
+    warmup_calls: int | None = None  # of its denoiser, the fewest in a warm-up call; None where nothing counts them
     alloc_retries: int = 0  # since the child started
     retries_alone: int = 0  # of those, before the other side was loaded, too
     profile: Profile | None = None
@@ -52,6 +53,8 @@ class LoadedSide:
             row, _ = self.call(batch, 0, 0, "warmup_s")
             self.steady = bool(self.warmup_s) and agree(self.warmup_s[-1], row.wall_s, plan.warmup_agreement)
             self.warmup_s.append(row.wall_s)
+            counts = [count for count in (self.warmup_calls, row.denoiser_calls) if count is not None]
+            self.warmup_calls = min(counts, default=None)
             if self.steady and len(self.warmup_s) >= plan.warmup_at_least:
                 break
         if self.side is Side.BASELINE:

@@ -453,6 +453,19 @@ def test_a_call_faster_than_any_method_is_a_sign():
     assert not slow.findings
 
 
+@pytest.mark.parametrize(
+    ("timed", "rejected"), [(20, False), (25, False), (15, False), (14, True), (0, True), (None, True)]
+)
+def test_a_candidate_that_works_less_than_in_its_warm_up_is_rejected(timed, rejected):
+    child = FakeChild()
+    candidate = side_of(child)
+    candidate.warm_up(plan(warmup=BATCHES[:2], warmup_at_least=2))
+    child.answer["denoiser_calls"] = timed
+    measurement = measurement_of(job_of(*BATCHES))
+    with pytest.raises(Rejected, match="changed_work") if rejected else contextlib.nullcontext():
+        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), candidate)
+
+
 def test_a_denoiser_that_is_called_less_often_than_the_baselines_is_a_warning():
     measurement = measured(FakeChild(), FakeChild(denoiser_calls=10), *BATCHES)
     assert "10 calls of its denoiser, 20 of the baseline's" in measurement.findings[Sign.FEWER_CALLS].evidence
