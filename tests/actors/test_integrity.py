@@ -2,8 +2,10 @@
 
 import io
 import math
+import re
 import warnings
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -323,3 +325,9 @@ def test_the_largest_images_leave_a_small_look(shape):
     seen = look(image)
     assert seen.thumbnail.nbytes == 32 * 32 * 3
     assert seen.tones > 200
+
+
+def test_the_threat_model_names_every_sign_and_which_of_them_end_a_pair():
+    page = (Path(__file__).parents[2] / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (yes|warning) \|$", page, re.MULTILINE)
+    assert dict(rows) == {sign.value: "yes" if sign in REJECTING else "warning" for sign in Sign}
