@@ -70,7 +70,7 @@ def sequential(tmp_path_factory):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "out.json").read_text()), done.stdout

@@ -73,7 +73,7 @@ def submit(*arguments: object, **environment: str) -> subprocess.CompletedProces
         env={**os.environ, "PYTHON": sys.executable, "RAY": str(BIN / "ray"), **environment},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
     )
 
 

@@ -29,7 +29,7 @@ SMALL = [
 
 def command(*arguments: object, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=280, **options
+        [sys.executable, "-m", "harness", *map(str, arguments)], capture_output=True, text=True, timeout=800, **options
     )
 
 
@@ -141,7 +141,7 @@ def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(tmp_pa
             time.sleep(3)  # in the middle of a pair, while the driver waits for Ray
             running.send_signal(number)
             break
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=180)
     assert running.returncode == 130
     assert "goes on from there" in said
     assert "Traceback" not in said
