@@ -89,7 +89,7 @@ class Confinement:
             drop_capabilities()
             landlock.restrict(self._grants())
             alone = None if landlock.keeps_signals() else os.getpid()
-            seccomp.install(seccomp.program(namespaces=False, signals_of=alone))
+            seccomp.install(seccomp.program(namespaces=False, signals_of=alone, cuda=bool(self.devices)))
 
     def _limit(self) -> None:
         """Hard limits, so that nothing here can raise them again; a lower one that is there already stays."""
@@ -114,6 +114,7 @@ class Confinement:
             *((path, landlock.WRITE) for path in self.writable),
             *((path, landlock.DEVICE) for path in (*DEVICES, *self.devices)),
             *((path, landlock.READ) for path in own_proc()),
+            (f"/proc/{os.getpid()}", landlock.WRITE_FILE | landlock.TRUNCATE),  # CUDA names its threads there
         ]
 
 

@@ -178,12 +178,15 @@ def problem(machine: str | None = None) -> str | None:
     return None if machine in AUDIT_ARCH else f"the table of system calls knows {known}, and not {machine}"
 
 
-def program(namespaces: bool, signals_of: int | None = None, machine: str | None = None) -> bytes:
+def program(
+    namespaces: bool, signals_of: int | None = None, cuda: bool = False, machine: str | None = None
+) -> bytes:
     """The filter, as an array of struct sock_filter.
 
     namespaces: whether a network, an IPC and a PID namespace hold what they can, as in the tier bwrap; without them
-    there is no socket at all but pairs. signals_of: the one process, by its number, that may be sent signals (and its
-    group); None leaves signals to others. Raises OSError for a processor that the tables do not know.
+    there is no socket at all but pairs, and for `cuda` Unix sockets that wait to be called. signals_of: the one
+    process, by its number, that may be sent signals (and its group); None leaves signals to others. Raises OSError for
+    a processor that the tables do not know.
     """
     machine = machine or os.uname().machine
     if (why := problem(machine)) is not None:
@@ -197,7 +200,7 @@ def program(namespaces: bool, signals_of: int | None = None, machine: str | None
         (AT_LEAST, 0, 1, NEWEST + 1),
         (RETURN, 0, 0, ABSENT),
     ]
-    for name, body in _bodies(namespaces, signals_of):
+    for name, body in _bodies(namespaces, signals_of, cuda):
         number = next(table[name] for table in TABLES if name in table)[column]
         if number is not None:
             rows += [(EQUALS, 0, len(body), number), *body]
@@ -205,7 +208,7 @@ def program(namespaces: bool, signals_of: int | None = None, machine: str | None
     return b"".join(struct.pack("<HBBI", *row) for row in rows)
 
 
-def _bodies(namespaces: bool, signals_of: int | None) -> list[tuple[str, list[Row]]]:
+def _bodies(namespaces: bool, signals_of: int | None, cuda: bool) -> list[tuple[str, list[Row]]]:
     """What is done with each call that is not just allowed; every body ends in a return."""
     refuse: list[Row] = [(RETURN, 0, 0, REFUSE)]
     bodies = [(name, refuse) for name in NUMBERS]
@@ -221,7 +224,10 @@ def _bodies(namespaces: bool, signals_of: int | None) -> list[tuple[str, list[Ro
         return bodies
     # One end of a pair of datagram sockets could send to any socket that has a path.
     bodies.append(("socketpair", _one_of(1, (SOCK_STREAM, SOCK_SEQPACKET), ALLOW, REFUSE, mask=SOCK_TYPE_MASK)))
-    bodies += [(name, refuse) for name in WITHOUT_NAMESPACES]
+    if cuda:  # it binds one to a name of its own, and does not start without; no child can connect to it
+        seqpacket = _one_of(1, (SOCK_SEQPACKET,), ALLOW, REFUSE, mask=SOCK_TYPE_MASK)
+        bodies.append(("socket", [*_load(0), (EQUALS, 1, 0, AF_UNIX), *refuse, *seqpacket]))
+    bodies += [(name, refuse) for name in WITHOUT_NAMESPACES if not (cuda and name in ("socket", "bind"))]
     bodies += [(name, _all_equal({0: 0})) for name in OF_ITSELF]
     bodies += [(name, _all_equal({0: which, 1: 0})) for name, which in (("setpriority", 0), ("ioprio_set", 1))]
     if signals_of is not None:

@@ -25,6 +25,7 @@ from actors.messages import Limits, SandboxSpec
 TIERS = ("bwrap", "landlock", "process")  # strongest first
 PACKAGE = Path(__file__).resolve().parent
 INSIDE = "/opt/diffharness"  # where the package `actors` lies inside bwrap
+BWRAPS_OWN = 1  # the process id that bwrap has in the namespace that it makes
 SCRATCH = "/scratch"  # the working folder inside bwrap
 WRITABLE = ("/tmp", "/dev/shm", SCRATCH)  # inside bwrap: file systems in memory, each of its own size
 # What a dynamic linker, a compiler (Triton and Inductor call one) and name look-ups need of the machine.
@@ -72,8 +73,12 @@ def bwrap_command(spec: SandboxSpec, device: Device, limits: Limits, filter_fd: 
     command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"]
     # To root, bwrap leaves all capabilities in the new namespace: enough to mount what is read-only once more.
     command += ["--cap-drop", "ALL", "--seccomp", str(filter_fd)]
-    # Writable, /proc would give the memory of bwrap's own process, which no filter holds.
-    command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+    # CUDA writes to its own folder of /proc, and needs it writable. So what is not a process's own is covered: bwrap's
+    # process, the first, whose memory no filter holds, and what sets the machine (to root, its files are open).
+    command += ["--proc", "/proc", "--tmpfs", f"/proc/{BWRAPS_OWN}"]
+    for path in settings_of_proc():
+        command += ["--ro-bind-try", path, path]
+    command += ["--dev", "/dev"]
     for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(limits.scratch_bytes), "--tmpfs", folder]
     shown = visible_paths(spec)
@@ -97,9 +102,15 @@ def bwrap_command(spec: SandboxSpec, device: Device, limits: Limits, filter_fd: 
     for name, value in child_environment(spec, device, INSIDE, SCRATCH).items():
         command += ["--setenv", name, value]
     # The folders that bwrap made for what it mounts lie in memory without a limit.
-    for path in (*covered, "/dev", "/"):
+    for path in (*covered, f"/proc/{BWRAPS_OWN}", "/dev", "/"):
         command += ["--remount-ro", path]
     return [*command, "--chdir", SCRATCH, "--"]
+
+
+def settings_of_proc() -> list[str]:
+    """What the machine's /proc holds beside processes that can be written, or is a folder."""
+    entries = [path for path in Path("/proc").iterdir() if not path.name.isdigit() and not path.is_symlink()]
+    return sorted(str(path) for path in entries if path.is_dir() or path.stat().st_mode & 0o222)
 
 
 def warden_command(leash_fd: int) -> list[str]:

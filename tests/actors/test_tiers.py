@@ -159,6 +159,33 @@ class TestFiles:
         assert set(found[3:]) <= {"OSError", *DENIED}
 
 
+class TestProc:
+    def test_what_is_not_its_own_is_read_only(self, tier):
+        assert seen(tier, "written_in_proc()", WRITTEN_IN_PROC) == []
+
+    def test_it_names_its_threads_as_cuda_does(self, any_tier):
+        comm = "f'/proc/self/task/{threading.get_native_id()}/comm'"
+        tried = [f"open({comm}, 'w').write('cuda')", f"open({comm}).read()"]
+        assert all_seen(any_tier, tried, setup="import threading") == [4, "cuda\n"]
+
+
+WRITTEN_IN_PROC = """
+def written_in_proc():
+    own = {"self", "thread-self", str(os.getpid())}
+    found = []
+    for folder, folders, files in os.walk("/proc"):
+        if folder == "/proc":
+            folders[:] = set(folders) - own
+        for path in (os.path.join(folder, name) for name in files):
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+                found.append(path)
+            except OSError:
+                pass
+    return found
+"""
+
+
 class TestRights:
     def test_no_capability(self, tier):
         status = "[line.split() for line in open('/proc/self/status') if line.startswith(('Cap', 'NoNew', 'Seccomp:'))]"
