@@ -25,6 +25,7 @@ from actors.machine import find_device, gpu_place, installed_versions, peak_flop
 from actors.measure import Crowded, Measurement, Rejected
 from actors.messages import (
     Batch,
+    Finding,
     Job,
     Limits,
     Machine,
@@ -34,6 +35,7 @@ from actors.messages import (
     SandboxSpec,
     ScorerSpec,
     Side,
+    Sign,
     Status,
 )
 from actors.model_config import COMPARED, ModelConfig, differences
@@ -74,6 +76,7 @@ class Findings:
     measurement: Measurement | None = None
     tried: bool = False  # a candidate was loaded, or failed to
     failed: SideFailure | None = None
+    rejected: Finding | None = None  # the sign that ended it
     held: str = ""  # what was held on the GPU after the candidate's end, ...
     still_held: str = ""  # ... and after the end of every other child
 
@@ -155,6 +158,7 @@ class GpuActor:
             status, detail = Status.CONFIG_MISMATCH, str(mismatch)
         except Rejected as rejected:
             status, detail = Status.REJECTED, str(rejected)
+            found.rejected = rejected.finding
         except torch.OutOfMemoryError as error:
             status, detail = Status.OUT_OF_MEMORY, f"scoring, beside a loaded pipeline: {error}"
         except Exception:
@@ -257,7 +261,9 @@ class GpuActor:
         return "; ".join(part for part in (fault, found.still_held) if part)
 
     def _doubt(self, found: Findings) -> str:
-        """Why the failure of a pair may not have been the candidate's; empty where it was."""
+        """Why the end of a pair may not have been the candidate's doing; empty where it was."""
+        if found.rejected is not None and found.rejected.sign is Sign.BASELINE_SLOWED:
+            return "the machine may have been slow just then"
         if found.failed is None:
             return ""
         side, failure = found.failed.side, found.failed.failure

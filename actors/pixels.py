@@ -62,12 +62,12 @@ def _from_tensor(images: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
         raise BadImages(f"a tensor of shape {tuple(images.shape)}; (count, 3, height, width) was expected")
     images = images.detach()
     if images.dtype != torch.uint8:
-        # Rounded where they lie: a quarter of the bytes then cross to the host.
+        # Rounded and turned where they lie: a quarter of the bytes then cross to the host, which turns them slowly.
         images = images.float()
         if not bool(torch.isfinite(images).all()):
             raise BadImages("the images hold NaN or infinity")
         images = (images.clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
+    return images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _from_array(images: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:

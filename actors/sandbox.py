@@ -36,9 +36,9 @@ from actors.tiers import (
     confinement,
     find_bwrap,
     link_models,
-    remove_folder,
     warden_command,
 )
+from actors.warden import remove_folder
 
 LOG_BYTES = 16 * 1024
 # Signals by which the kernel enforces a limit of the process itself (RLIMIT_*).
@@ -84,7 +84,7 @@ class Child:
             self._watchdog = Watchdog(self.limits, mounts=WRITABLE)
         else:
             handed_over, self._leash = os.pipe()
-            command = warden_command(handed_over) + arguments
+            command = warden_command(handed_over, self._folder) + arguments
             environment = child_environment(spec, device, str(PACKAGE.parent), self._folder)
             if tier == "landlock":  # Inductor's pool of compilers needs /dev/shm, which is not the child's own
                 environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")

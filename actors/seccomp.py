@@ -178,9 +178,7 @@ def problem(machine: str | None = None) -> str | None:
     return None if machine in AUDIT_ARCH else f"the table of system calls knows {known}, and not {machine}"
 
 
-def program(
-    namespaces: bool, signals_of: int | None = None, cuda: bool = False, machine: str | None = None
-) -> bytes:
+def program(namespaces: bool, signals_of: int | None = None, cuda: bool = False, machine: str | None = None) -> bytes:
     """The filter, as an array of struct sock_filter.
 
     namespaces: whether a network, an IPC and a PID namespace hold what they can, as in the tier bwrap; without them

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import shutil
 import site
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -113,9 +112,12 @@ def settings_of_proc() -> list[str]:
     return sorted(str(path) for path in entries if path.is_dir() or path.stat().st_mode & 0o222)
 
 
-def warden_command(leash_fd: int) -> list[str]:
-    """The command line of the warden up to the program that it runs; `leash_fd` is the reading end of its leash."""
-    return [sys.executable, "-S", "-m", "actors.warden", str(leash_fd)]
+def warden_command(leash_fd: int, scratch: str) -> list[str]:
+    """The command line of the warden up to the program that it runs.
+
+    leash_fd: the reading end of its leash. scratch: the working folder of what it runs.
+    """
+    return [sys.executable, "-S", "-m", "actors.warden", str(leash_fd), scratch]
 
 
 def confinement(tier: str, spec: SandboxSpec, device: Device, limits: Limits, scratch: str) -> Confinement:
@@ -207,11 +209,3 @@ def link_models(models: Mapping[str, str], folder: Path) -> None:
             link = folder / name
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(target)
-
-
-def remove_folder(path: str) -> None:
-    """Removes a child's working folder, whatever was made in it: too deep for Python's own functions, or closed."""
-    remove = ["rm", "-rf", "--", path]
-    if subprocess.run(remove, stderr=subprocess.DEVNULL, check=False).returncode != 0:
-        subprocess.run(["chmod", "-R", "u+rwX", "--", path], stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(remove, stderr=subprocess.DEVNULL, check=False)

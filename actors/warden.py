@@ -1,11 +1,12 @@
 """Ends all that a child started, where no PID namespace does: a small process between a supervisor and its child.
 
-    python -S -m actors.warden LEASH_FD COMMAND ...
+    python -S -m actors.warden LEASH_FD FOLDER COMMAND ...
 
 It starts the command in a session of its own and adopts whatever loses its parent below it (a subreaper), so a process
 that left the child's session or was forked twice stays within reach. When the command ends, or the leash's other end is
 closed (by the supervisor, or by the kernel at the supervisor's end, SIGKILL included), it kills what is left below it
-until nothing is, and ends with the command's exit status, 128 + its number for a signal, as a shell does.
+until nothing is, and ends with the command's exit status, 128 + its number for a signal, as a shell does. Where the
+supervisor has ended, it also removes the command's working folder, which nobody else would.
 
 Where Landlock keeps signals in, it puts itself and all below it into a domain of their own: a signal to everybody then
 reaches exactly what is below it, at one moment, so that nothing can fork away from it. The command puts itself into a
@@ -32,7 +33,7 @@ ASKING_TO_END = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, s
 
 def main() -> None:
     """Starts the command, waits, ends everything, and ends."""
-    leash, command = int(sys.argv[1]), sys.argv[2:]
+    leash, folder, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     supervisor = os.getppid()
     os.set_inheritable(leash, False)
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -49,6 +50,9 @@ def main() -> None:
     close_all_but({0, 1, 2, leash, wake, waker})
     status = wait_for_either(child, leash, wake)
     end_all(supervisor if fenced else None)
+    if os.getppid() != supervisor:
+        os.chdir("/")
+        remove_folder(folder)
     sys.stdout.flush()
     os._exit(status if status >= 0 else 128 - status)
 
@@ -127,6 +131,16 @@ def end_all(fenced_from: int | None) -> None:
             if not children():
                 return
             time.sleep(PAUSE_S)
+
+
+def remove_folder(path: str) -> None:
+    """Removes a command's working folder, whatever was made in it: too deep for Python's own functions, or closed."""
+    import subprocess  # not above: a child's start would wait for it
+
+    remove = ["rm", "-rf", "--", path]
+    if subprocess.run(remove, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        subprocess.run(["chmod", "-R", "u+rwX", "--", path], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(remove, stderr=subprocess.DEVNULL, check=False)
 
 
 def kill(pid: int) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from actors.gpu_actor import ConfigMismatch, GpuActor
 from actors.machine import DeviceError
-from actors.measure import Crowded, Measurement
-from actors.messages import Batch, Job, Layout, Limits, SandboxSpec, ScorerSpec, Side, Status
+from actors.measure import Crowded, Measurement, Rejected
+from actors.messages import Batch, Finding, Job, Layout, Limits, SandboxSpec, ScorerSpec, Side, Sign, Status
 from actors.model_config import ModelConfig
 from actors.sandbox import ChildFailure, tier_problem
 from actors.scoring import Scorer, ScorerError
@@ -275,6 +275,17 @@ def test_out_of_memory_is_tried_again_only_where_others_were_on_the_gpu(actor, m
     for crowd, count in (("", 1), ("process 9 has 60.0 GiB of it", 2)):
         attempts(actor, monkeypatch, end, end, crowd=crowd)
         assert actor.measure(job(HONEST), more_to_come=0).attempt == count
+
+
+def test_a_slow_baseline_is_held_against_a_candidate_where_it_is_seen_twice(actor, monkeypatch):
+    def ends_as(*ends):
+        _, began = attempts(actor, monkeypatch, *ends)
+        return actor.measure(job(HONEST), more_to_come=0).status, began
+
+    slowed, text = (Rejected(Finding(sign, "1 s")) for sign in (Sign.BASELINE_SLOWED, Sign.PAINTED_TEXT))
+    assert ends_as(slowed, None) == (Status.MEASURED, [1, 2])
+    assert ends_as(slowed, slowed) == (Status.REJECTED, [1, 2])
+    assert ends_as(text) == (Status.REJECTED, [1])
 
 
 def test_on_a_gpu_that_fails_the_check_nothing_is_tried_again(actor, monkeypatch):

@@ -116,6 +116,19 @@ def test_signals_reach_the_process_itself_alone_where_landlock_cannot_keep_them_
     assert [outcome(filter_, "x86_64", kill, pid) for pid in (78, 2**32 - 1)] == [seccomp.REFUSE] * 2
 
 
+def test_cuda_may_wait_at_a_unix_socket_and_nobody_calls():
+    def answer(name, *arguments):
+        number = next(table[name] for table in seccomp.TABLES if name in table)[0]
+        return outcome(seccomp.program(namespaces=False, cuda=True, machine="x86_64"), "x86_64", number, *arguments)
+
+    unix, inet, stream, datagram, seqpacket, cloexec = 1, 2, 1, 2, 5, 0x80000
+    assert answer("socket", unix, seqpacket | cloexec, 0) == seccomp.ALLOW
+    assert answer("bind") == seccomp.ALLOW
+    refused = [(unix, stream), (unix, datagram), (inet, seqpacket), (inet, stream)]
+    assert [answer("socket", *one) for one in refused] == [seccomp.REFUSE] * 4
+    assert answer("connect") == seccomp.REFUSE
+
+
 def test_another_processor_is_refused_with_its_name():
     assert seccomp.problem("riscv64") is not None
     with pytest.raises(OSError, match="riscv64"):

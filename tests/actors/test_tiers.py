@@ -166,7 +166,7 @@ class TestProc:
     def test_it_names_its_threads_as_cuda_does(self, any_tier):
         comm = "f'/proc/self/task/{threading.get_native_id()}/comm'"
         tried = [f"open({comm}, 'w').write('cuda')", f"open({comm}).read()"]
-        assert all_seen(any_tier, tried, setup="import threading") == [4, "cuda\n"]
+        assert all_seen(any_tier, tried, "import threading") == [4, "cuda\n"]
 
 
 WRITTEN_IN_PROC = """

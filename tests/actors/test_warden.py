@@ -22,6 +22,15 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
+NOWHERE = "/nowhere/scratch"
+# Starts a warden, says its number, and stays.
+SUPERVISOR = """
+import os, subprocess, sys, time
+held, leash = os.pipe()
+command = [sys.executable, "-S", "-m", "actors.warden", str(held), sys.argv[1], "/bin/sleep", "60"]
+print(subprocess.Popen(command, pass_fds=(held,)).pid, flush=True)
+time.sleep(60)
+"""
 FENCES = [
     pytest.param(
         True,
@@ -41,7 +50,8 @@ def start(request):
         held, leash = os.pipe()
         main = "import sys; from actors import warden; "
         main += "" if request.param else "warden.fence = lambda supervisor: False; "
-        command = [sys.executable, "-c", f"{main}warden.main()", str(held), sys.executable, "-S", "-c", code]
+        command = [sys.executable, "-c", f"{main}warden.main()", str(held), NOWHERE, sys.executable, "-S"]
+        command += ["-c", code]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=(held,))
         os.close(held)
         started.append((process, leash))
@@ -121,7 +131,7 @@ def test_what_forks_faster_than_it_can_be_listed_ends_at_one_stroke():
         "os.fork()\nwhile time.monotonic() < until:\n    if os.fork(): os._exit(0)\n"
     )
     held, leash = os.pipe()
-    command = [sys.executable, "-S", "-m", "actors.warden", str(held), sys.executable, "-S", "-c"]
+    command = [sys.executable, "-S", "-m", "actors.warden", str(held), NOWHERE, sys.executable, "-S", "-c"]
     waiting = f"import os, time\nif os.fork() == 0: exec({hopping!r})\nelse: time.sleep(60)"
     process = subprocess.Popen([*command, waiting], stdout=subprocess.PIPE, text=True, pass_fds=(held,))
     with process:
@@ -136,3 +146,22 @@ def test_what_forks_faster_than_it_can_be_listed_ends_at_one_stroke():
 def test_no_fence_is_believed_that_was_not_tried():
     assert not warden.fence(2**22 + 1), "nobody to try it on"
     assert warden.may_signal(os.getppid()), "and this process has not been fenced in"
+
+
+def test_the_working_folder_goes_too_where_the_supervisor_was_killed(tmp_path):
+    scratch = tmp_path / "scratch"
+    (scratch / "deep").mkdir(parents=True)
+    (scratch / "deep" / "file").touch()
+    (scratch / "deep").chmod(0)
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, scratch], stdout=subprocess.PIPE, text=True)
+    pid = int(supervisor.stdout.readline())
+    while len(psutil.Process(pid).children()) == 0:
+        time.sleep(0.01)
+    assert scratch.exists()
+    supervisor.kill()
+    supervisor.wait()
+    deadline = time.monotonic() + 10
+    while not gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert gone(pid)
+    assert not scratch.exists()
