@@ -6,9 +6,10 @@ looks at the centre, everything else at a smaller copy. What the numbers mean fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from scipy import fft, ndimage  # type: ignore[import-untyped]
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (count, height, width, 3), or (height, width, 3) of one image
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Result = TypeVar("Result")
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -58,6 +60,12 @@ class Look:
     writing: float  # the same of strokes that are mostly of one colour
 
 
+def side_by_side(function: Callable[..., Result], *images: Iterable[Pixels]) -> list[Result]:
+    """`map`, in threads: NumPy, SciPy and PIL let go of Python's lock, and a GPU's batch would wait for this."""
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(function, *images))
+
+
 def look(image: Pixels) -> Look:
     """The statistics of one image (height, width, 3)."""
     height, width = image.shape[:2]
@@ -84,8 +92,10 @@ def similarity(baseline: Pixels, candidate: Pixels) -> tuple[list[float], list[f
     """
     if baseline.shape != candidate.shape:
         raise ValueError(f"images of shape {candidate.shape} beside a baseline's of shape {baseline.shape}")
-    pairs = list(zip(baseline, candidate, strict=True))
-    return [structural_similarity(*pair) for pair in pairs], [peak_signal_to_noise(*pair) for pair in pairs]
+    return (
+        side_by_side(structural_similarity, baseline, candidate),
+        side_by_side(peak_signal_to_noise, baseline, candidate),
+    )
 
 
 def structural_similarity(first: Pixels, second: Pixels) -> float:

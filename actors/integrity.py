@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from actors.image_statistics import Look, Pixels, distance, look, thumbnail
+from actors.image_statistics import Look, Pixels, distance, look, side_by_side, thumbnail
 from actors.messages import Batch, Finding, Sign
 
 # Levels between the darkest and the lightest hundredth of an image. The embedded pipeline's images have 99 and more.
@@ -83,11 +83,12 @@ class ImageWatch:
         An image's own signs are BLANK_IMAGE, DUPLICATE_IMAGES, UPSCALED and PAINTED_TEXT. Raises ValueError where the
         images are not as many as the prompts.
         """
-        found = []
-        requests = zip(batch.prompts, batch.seeds, baseline, candidate, strict=True)
-        for position, (prompt, seed, base, image) in enumerate(requests):
-            found.append(self._add(f"batch {number}, image {position}", (prompt, seed), look(base), look(image)))
-        return found
+        looks = side_by_side(look, baseline), side_by_side(look, candidate)
+        requests = enumerate(zip(batch.prompts, batch.seeds, *looks, strict=True))
+        return [
+            self._add(f"batch {number}, image {position}", (prompt, seed), base, own)
+            for position, (prompt, seed, base, own) in requests
+        ]
 
     def repeated(self, first: Pixels, again: Pixels) -> None:
         """The candidate's images of one batch (count, height, width, 3), and those that it gave when asked again."""
