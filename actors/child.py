@@ -30,7 +30,7 @@ from typing import Any
 
 from actors.confine import Confinement
 from actors.model_config import denoiser, live_config
-from actors.profiling import profile_call
+from actors.profiling import count_operations, profile_call
 from actors.protocol import Channel, ChannelClosed
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -233,12 +233,9 @@ class Requests:
 
     def work(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
         """Counts the floating-point operations of one batch, and keeps none of its images."""
-        from torch.utils.flop_counter import FlopCounterMode
-
-        assert self.model is not None, "work before load"
-        with FlopCounterMode(display=False) as counter:
-            self.model.generate(header["prompts"], header["seeds"])
-        return {"operations": counter.get_total_flops()}, b""
+        model = self.model
+        assert model is not None, "work before load"
+        return {"operations": count_operations(lambda: model.generate(header["prompts"], header["seeds"]))}, b""
 
     def profile(self, header: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
         """Makes the images of one batch under the profiler, and keeps none of them."""

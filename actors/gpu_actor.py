@@ -94,6 +94,8 @@ class GpuActor:
             stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // self._beside))
         else:
             self._beside = max(1, (os.cpu_count() or 1) // (sandbox.threads or os.cpu_count() or 1))
+            if sandbox.threads is not None:  # more than its share would wait for a child that has the CPU
+                torch.set_num_threads(sandbox.threads)
         self._health = GpuHealth(self.device, self._our_processes)
         self.warning = self._health.require_sound()  # what the driver is to say of this actor
         self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")

@@ -46,6 +46,40 @@ def profile_call(call: Callable[[], object]) -> Profile | None:
     )
 
 
+def count_operations(call: Callable[[], object]) -> int:
+    """The floating-point operations of `call`: of matrix products, convolutions and attention, by torch's formulas.
+
+    As torch's own FlopCounterMode counts; but that has torch import its compiler, 800 modules, into a process whose
+    calls are to be timed. Lets through what `call` raises.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Counter(TorchDispatchMode):
+        total = 0
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # nothing is compiled here, and skipping imports it
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            operations = flop_registry.get(func._overloadpacket)
+            if operations is None:  # under inference mode, products come as `linear` and `matmul`
+                with self:
+                    result = func.decompose(*args, **kwargs)
+                if result is not NotImplemented:
+                    return result
+            result = func(*args, **kwargs)
+            if operations is not None:
+                self.total += operations(*args, **kwargs, out_val=result)
+            return result
+
+    with Counter() as counter:
+        call()
+    return counter.total
+
+
 def summarise(spans: Iterable[tuple[str, int, int]]) -> Profile:
     """spans: the name, start and duration, in nanoseconds, of all that ran on the device, in any order.
 

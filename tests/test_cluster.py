@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.result_set import ResultSet
+from tests.actors.model_files import HONEST
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+SMALL = HONEST.replace("brightness=0.5", "**call").replace("brightness)", "0.5)")  # takes guidance_scale, too
 
 
 def free_port() -> int:
@@ -78,12 +80,12 @@ def submit(*arguments: object, **environment: str) -> subprocess.CompletedProces
 
 
 def test_a_submitted_run_leaves_its_result_set(cluster, tmp_path):
-    models = ROOT / "examples" / "models"
-    task = {"prompt_context": "", "difficulty": "easy", "gt_file": f"{models}/baseline.py"}
-    tasks = [{"prompt_id": n, **task, "baseline_file": f"{models}/baseline.py"} for n in (1, 2)]
-    candidates = [
-        {"prompt_id": n, "gen_file": f"{models}/{name}.py"} for n, name in ((1, "deepcache"), (2, "wrong_steps"))
-    ]
+    baseline, fails = tmp_path / "baseline.py", tmp_path / "fails.py"
+    baseline.write_text(SMALL)
+    fails.write_text(f"{SMALL}\nraise RuntimeError('no luck')\n")
+    task = {"prompt_context": "", "difficulty": "easy", "gt_file": str(baseline), "baseline_file": str(baseline)}
+    tasks = [{"prompt_id": n, **task} for n in (1, 2)]
+    candidates = [{"prompt_id": n, "gen_file": str(file)} for n, file in ((1, baseline), (2, fails))]
     (tmp_path / "anno.json").write_text(json.dumps(tasks))
     (tmp_path / "gen.json").write_text(json.dumps(candidates))
     overrides = [
@@ -100,7 +102,7 @@ def test_a_submitted_run_leaves_its_result_set(cluster, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     statuses = {record.prompt_id: str(record.status) for record in ResultSet.load(tmp_path / "out")}
-    assert statuses == {"1": "measured", "2": "config_mismatch"}
+    assert statuses == {"1": "measured", "2": "load_error"}
 
 
 @pytest.mark.parametrize(

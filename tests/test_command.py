@@ -14,9 +14,13 @@ from harness import evaluate, load_config
 from harness.calibration import read_calibration
 from harness.records import Verdict
 from harness.result_set import ResultSet
+from tests.actors.model_files import honest_but
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "examples" / "models"
+# A pipeline that takes half a second and next to no CPU.
+SLOW_BUT_SMALL = honest_but(call="import time; time.sleep(0.5)").replace("brightness=0.5", "**call")
+SLOW_BUT_SMALL = SLOW_BUT_SMALL.replace("brightness)", "0.5)")
 SMALL = [
     "evaluation.prompts=4",
     "evaluation.batch_size=1",
@@ -33,15 +37,15 @@ def command(*arguments: object, **options) -> subprocess.CompletedProcess:
     )
 
 
-def write_tasks(folder: Path, *candidates: str, **task) -> list[str]:
+def write_tasks(folder: Path, *candidates: str, models: Path = MODELS) -> list[str]:
     """An annotation and a generated file with a task for each candidate, as arguments of `run`."""
-    baseline = str(MODELS / "baseline.py")
+    baseline = str(models / "baseline.py")
     files = {"gt_file": baseline, "baseline_file": baseline}
     anno = [
-        {"prompt_id": n, "prompt_context": "Keep the pictures.", "difficulty": "easy", **files, **task}
+        {"prompt_id": n, "prompt_context": "Keep the pictures.", "difficulty": "easy", **files}
         for n, _ in enumerate(candidates, 1)
     ]
-    gen = [{"prompt_id": n, "gen_file": str(MODELS / f"{name}.py")} for n, name in enumerate(candidates, 1) if name]
+    gen = [{"prompt_id": n, "gen_file": str(models / f"{name}.py")} for n, name in enumerate(candidates, 1) if name]
     (folder / "anno.json").write_text(json.dumps(anno))
     (folder / "gen.json").write_text(json.dumps(gen))
     return ["--anno", str(folder / "anno.json"), "--gen", str(folder / "gen.json"), "--out", str(folder / "out")]
@@ -128,30 +132,36 @@ def test_judging_again_needs_no_measurement(finished):
     assert records[0].verdict is Verdict.PASS, "the result set stays as it is"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path, number):
-    tasks = write_tasks(tmp_path, "wrong_steps", "baseline", "deepcache")
-    one_call = ("evaluation.prompts=1", "evaluation.warmup_batches=1", "evaluation.max_warmup_batches=1")
-    arguments = ["run", *tasks, *settings(*one_call)]
+def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
+    for name in ("baseline", "one", "two"):
+        (tmp_path / f"{name}.py").write_text(SLOW_BUT_SMALL)
+    arguments = ["run", *write_tasks(tmp_path, "one", "two", models=tmp_path), *settings("evaluation.prompts=1")]
+    for number, after, finished in ((signal.SIGTERM, "baseline: load", []), (signal.SIGINT, "[1/2]", ["1"])):
+        said = interrupt(number, after, arguments)
+        assert "goes on from there" in said
+        assert "Traceback" not in said
+        kept = {record.prompt_id: record for record in ResultSet.load(tmp_path / "out")}
+        assert list(kept) == finished
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    records = {record.prompt_id: record for record in ResultSet.load(tmp_path / "out")}
+    assert sorted(records) == ["1", "2"]
+    assert records["1"] == kept["1"]
+
+
+def interrupt(number: int, after: str, arguments: list[str]) -> str:
+    """Sends a signal to the command once it has printed `after`; what it then says on stderr."""
     running = subprocess.Popen(
         [sys.executable, "-m", "harness", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for line in running.stdout:
-        if "[2/3]" in line:
-            time.sleep(3)  # in the middle of a pair, while the driver waits for Ray
+        if after in line:
+            time.sleep(1)  # in the middle of a pair, while the driver waits for Ray
             running.send_signal(number)
             break
     _, said = running.communicate(timeout=180)
-    assert running.returncode == 130
-    assert "goes on from there" in said
-    assert "Traceback" not in said
-    kept = {record.prompt_id: record for record in ResultSet.load(tmp_path / "out")}
-    assert sorted(kept) == ["1", "2"]
-    done = command(*arguments)
-    assert done.returncode == 0, done.stderr
-    records = {record.prompt_id: record for record in ResultSet.load(tmp_path / "out")}
-    assert sorted(records) == ["1", "2", "3"]
-    assert records["2"] == kept["2"]
+    assert running.returncode == 130, said
+    return said
 
 
 def test_one_pair_from_python():
@@ -162,9 +172,10 @@ def test_one_pair_from_python():
 
 
 def test_a_calibration_measures_a_file_against_itself_and_suggests_settings(tmp_path):
-    out = tmp_path / "c.json"
+    out, file = tmp_path / "c.json", tmp_path / "baseline.py"
+    file.write_text(SLOW_BUT_SMALL)
     sizes = ["--batch-size", 1, "--batches", 2]
-    done = command("calibrate", MODELS / "baseline.py", *sizes, "--out", out, *settings())
+    done = command("calibrate", file, *sizes, "--out", out, *settings())
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = read_calibration(out).rows
     assert (row.actor, row.device_id, row.batch_size) == ("cpu 0", "cpu", 1)

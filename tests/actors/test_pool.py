@@ -91,7 +91,10 @@ def test_a_pool_measures_every_job_once_and_replaces_an_actor_that_dies():
 
 
 def test_a_pool_that_cannot_start_says_why():
-    with pytest.raises(PoolError, match=r"scorer\.model"), Pool(spec(scorer=ScorerSpec("ViT-Z-99", "openai")), print):
+    with (
+        pytest.raises(PoolError, match=r"scorer\.model"),
+        Pool(spec(actors=1, scorer=ScorerSpec("ViT-Z-99", "openai")), print),
+    ):
         pass
 
 

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from actors.profiling import NAME_LENGTH, Profile, profile_call, read_profile, summarise
+from actors.profiling import NAME_LENGTH, Profile, count_operations, profile_call, read_profile, summarise
 
 SECOND = 10**9
 GOOD = {"gpu_s": 1.5, "launches": 63_000, "top_kernels": [["gemm", 0.75], ["softmax", 0.25]]}
@@ -230,3 +232,27 @@ def test_the_supervisor_reads_without_torch():
     modules = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout.split()
     assert "torch" not in modules
     assert {name for name in modules if name.split(".")[0] in ("actors", "harness")} == {"actors", "actors.profiling"}
+
+
+@pytest.mark.parametrize("context", ["no_grad", "inference_mode", "enable_grad"])
+def test_operations_are_those_that_torchs_own_counter_finds(context):
+    layers = nn.Conv2d(3, 8, 3), nn.Flatten(2), nn.Linear(36, 64), nn.TransformerEncoderLayer(64, 4, batch_first=True)
+    network, image = nn.Sequential(*layers), torch.ones(2, 3, 8, 8)
+    with getattr(torch, context)():
+        counted = count_operations(lambda: network(image))
+        with FlopCounterMode(display=False) as known:
+            network(image)
+    assert counted == known.get_total_flops() > 1_000_000
+
+
+def test_counting_operations_imports_no_compiler():
+    # In a process of its own: another test may have imported it.
+    code = "; ".join(
+        [
+            "import sys, torch",
+            "from actors.profiling import count_operations",
+            "assert count_operations(lambda: torch.ones(4, 4) @ torch.ones(4, 4)) == 128",
+            "assert 'torch._dynamo' not in sys.modules",
+        ]
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
