@@ -55,14 +55,15 @@ def count_operations(call: Callable[[], object]) -> int:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
-    class Counter(TorchDispatchMode):
-        total = 0
+    total = 0
 
+    class Counter(TorchDispatchMode):
         @classmethod
         def _should_skip_dynamo(cls) -> bool:
             return False  # nothing is compiled here, and skipping imports it
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal total
             kwargs = kwargs or {}
             operations = flop_registry.get(func._overloadpacket)
             if operations is None:  # under inference mode, products come as `linear` and `matmul`
@@ -72,12 +73,12 @@ def count_operations(call: Callable[[], object]) -> int:
                     return result
             result = func(*args, **kwargs)
             if operations is not None:
-                self.total += operations(*args, **kwargs, out_val=result)
+                total += operations(*args, **kwargs, out_val=result)
             return result
 
-    with Counter() as counter:
+    with Counter():  # type: ignore[no-untyped-call]
         call()
-    return counter.total
+    return total
 
 
 def summarise(spans: Iterable[tuple[str, int, int]]) -> Profile:
