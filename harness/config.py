@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from actors.messages import Limits, Sign
+from actors.messages import Limits, SandboxSpec, Sign
 from harness.embedded import EMBEDDED_PIPELINES
 
 # The parts of the configuration whose keys are free, and may have dots in them.
@@ -103,6 +103,9 @@ class Sandbox(Section):
     )
     visible: tuple[Path, ...] = Field((), description="more folders that model files may read")
     environment: dict[str, str] = Field({}, description="more environment variables")
+    preimports: tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")], ...] = Field(
+        SandboxSpec.preimports, description="what a child imports before it knows its file"
+    )
 
 
 class Integrity(Section):

@@ -187,6 +187,7 @@ def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
             models=models,
             visible=tuple(str(folder.absolute()) for folder in config.sandbox.visible),
             environment=config.sandbox.environment,
+            preimports=config.sandbox.preimports,
         ),
         scorer=ScorerSpec(f"local-dir:{scorer}" if scorer else config.scorer.model, config.scorer.pretrained),
     )

@@ -93,6 +93,7 @@ def test_a_submitted_run_leaves_its_result_set(cluster, tmp_path):
         "evaluation.batch_size=1",
         "evaluation.max_warmup_batches=2",
         "sandbox.tiers=[bwrap,process]",
+        "sandbox.preimports=[torch]",
     ]
     done = submit(
         *("--anno", tmp_path / "anno.json", "--gen", tmp_path / "gen.json", "--out", tmp_path / "out"),

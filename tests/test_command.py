@@ -21,6 +21,7 @@ MODELS = ROOT / "examples" / "models"
 # A pipeline that takes half a second and next to no CPU.
 SLOW_BUT_SMALL = honest_but(call="import time; time.sleep(0.5)").replace("brightness=0.5", "**call")
 SLOW_BUT_SMALL = SLOW_BUT_SMALL.replace("brightness)", "0.5)")
+TORCH_ALONE = "sandbox.preimports=[torch]"
 SMALL = [
     "evaluation.prompts=4",
     "evaluation.batch_size=1",
@@ -135,7 +136,11 @@ def test_judging_again_needs_no_measurement(finished):
 def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path):
     for name in ("baseline", "one", "two"):
         (tmp_path / f"{name}.py").write_text(SLOW_BUT_SMALL)
-    arguments = ["run", *write_tasks(tmp_path, "one", "two", models=tmp_path), *settings("evaluation.prompts=1")]
+    arguments = [
+        "run",
+        *write_tasks(tmp_path, "one", "two", models=tmp_path),
+        *settings("evaluation.prompts=1", TORCH_ALONE),
+    ]
     for number, after, finished in ((signal.SIGTERM, "baseline: load", []), (signal.SIGINT, "[1/2]", ["1"])):
         said = interrupt(number, after, arguments)
         assert "goes on from there" in said
@@ -175,7 +180,7 @@ def test_a_calibration_measures_a_file_against_itself_and_suggests_settings(tmp_
     out, file = tmp_path / "c.json", tmp_path / "baseline.py"
     file.write_text(SLOW_BUT_SMALL)
     sizes = ["--batch-size", 1, "--batches", 2]
-    done = command("calibrate", file, *sizes, "--out", out, *settings())
+    done = command("calibrate", file, *sizes, "--out", out, *settings(TORCH_ALONE))
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = read_calibration(out).rows
     assert (row.actor, row.device_id, row.batch_size) == ("cpu 0", "cpu", 1)
