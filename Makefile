@@ -14,8 +14,8 @@ quickstart: $(INSTALLED)  ## the main job on the embedded models
 		--config configs/quickstart.yaml --out results/quickstart
 	$(BIN)/python examples/check.py results/quickstart
 
-test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## all tests, two at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)  ## what CI asks of the code besides the tests
 	$(BIN)/ruff check .

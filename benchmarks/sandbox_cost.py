@@ -214,7 +214,8 @@ def main(
     tiers = [tier for tier in TIERS if tier_problem(tier) is None]
     reader = FileReader(settings)
     job = real_job(settings, baseline, candidate, reader)
-    spec = SandboxSpec(tiers=tuple(tiers), models=reader.models, threads=threads or None)
+    configured = driver.pool_spec(settings, reader.models).sandbox
+    spec = replace(configured, tiers=tuple(tiers), threads=threads or None)
     one = find_device(device == "gpu")
     print(f"{one.name}; load of the machine {os.getloadavg()[0]:.1f} of {os.cpu_count()} CPUs")
     console = Console(width=None if sys.stdout.isatty() else 120)
