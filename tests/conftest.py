@@ -9,7 +9,14 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # What takes longest comes first, so that the last minutes are not one file's.
-LONGEST = ("test_rogues.py", "test_command.py", "test_pool.py", "test_gpu_actor.py", "test_cluster.py", "test_benchmarks.py")
+LONGEST = (
+    "test_rogues.py",
+    "test_command.py",
+    "test_pool.py",
+    "test_gpu_actor.py",
+    "test_cluster.py",
+    "test_benchmarks.py",
+)
 
 
 def pytest_collection_modifyitems(items):
