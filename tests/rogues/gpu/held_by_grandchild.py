@@ -1,7 +1,8 @@
 """Tries to hold 8 GiB of the GPU after its end, in a process with a session of its own that has left the family.
 
-Must become: load_error. In a sandbox that ends everything which a candidate started, the memory is back at once; in one
-that does not, the actor waits for it: the holder ends by itself 20 s later.
+Must become: load_error, or timeout in the tier landlock, where that process gets no CUDA. In a sandbox
+that ends everything which a candidate started, the memory is back at once; in one that does not, the actor waits for
+it: the holder ends by itself 20 s later.
 """
 
 import subprocess
