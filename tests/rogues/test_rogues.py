@@ -32,6 +32,8 @@ from tests.rogues.corpus import (
 )
 from tests.rogues.surroundings import SECRET, Surroundings, left_in_the_end
 
+pytestmark = pytest.mark.alone
+
 CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
 PREIMPORTS = ("torch",)
 TABLE = read_table()
