@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -67,7 +66,6 @@ def sequential(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, str(script), *files, *settings],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=800,

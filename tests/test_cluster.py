@@ -18,7 +18,6 @@ from tests.actors.model_files import HONEST
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-SMALL = HONEST.replace("brightness=0.5", "**call").replace("brightness)", "0.5)")  # takes guidance_scale, too
 
 
 def free_port() -> int:
@@ -81,8 +80,8 @@ def submit(*arguments: object, **environment: str) -> subprocess.CompletedProces
 
 def test_a_submitted_run_leaves_its_result_set(cluster, tmp_path):
     baseline, fails = tmp_path / "baseline.py", tmp_path / "fails.py"
-    baseline.write_text(SMALL)
-    fails.write_text(f"{SMALL}\nraise RuntimeError('no luck')\n")
+    baseline.write_text(HONEST)
+    fails.write_text(f"{HONEST}\nraise RuntimeError('no luck')\n")
     task = {"prompt_context": "", "difficulty": "easy", "gt_file": str(baseline), "baseline_file": str(baseline)}
     tasks = [{"prompt_id": n, **task} for n in (1, 2)]
     candidates = [{"prompt_id": n, "gen_file": str(file)} for n, file in ((1, baseline), (2, fails))]

@@ -10,7 +10,7 @@ import torch
 
 class GreyPipeline:
     name_or_path = "tests/grey"
-    def __call__(self, prompt, generator, output_type, brightness=0.5):
+    def __call__(self, prompt, generator, output_type, brightness=0.5, **call):
         return torch.stack([torch.full((3, 16, 16), brightness) for _ in prompt])
 
 def load_pipe():
