@@ -1,4 +1,4 @@
-"""Where the time of one call goes, by torch's profiler. Taken in the child, so it is a claim of the code under test."""
+"""Where the time of one call goes, and how much work it is. Taken in the child: a claim of the code under test."""
 
 from __future__ import annotations
 

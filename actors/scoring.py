@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import open_clip
 import torch
 from PIL import Image
 
+from actors.image_statistics import side_by_side
 from actors.messages import ScorerSpec
 
 
@@ -62,8 +62,8 @@ class Scorer:
 
     @torch.inference_mode()
     def _score(self, images: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], prompts: Sequence[str]) -> list[float]:
-        with ThreadPoolExecutor() as threads:  # PIL resizes without Python's lock
-            batch = torch.stack(list(threads.map(self.preprocess, map(Image.fromarray, images)))).to(self.device)
+        prepared = side_by_side(lambda image: self.preprocess(Image.fromarray(image)), images)
+        batch = torch.stack(prepared).to(self.device)
         features = self.model.encode_image(batch, normalize=True)
         texts = torch.stack([self._text(prompt) for prompt in prompts])
         return [100 * float(cosine) for cosine in (features * texts).sum(1).tolist()]

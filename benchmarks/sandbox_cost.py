@@ -26,7 +26,7 @@ from rich.table import Table
 
 from actors.gpu_actor import GpuActor
 from actors.machine import find_device
-from actors.messages import Batch, Job, Limits, ModelFile, Outcome, SandboxSpec, Side, Status
+from actors.messages import Batch, Job, Limits, ModelFile, Outcome, SandboxSpec, ScorerSpec, Side, Status
 from actors.sandbox import Child, tier_problem
 from actors.side import LoadedSide
 from actors.tiers import TIERS, Device
@@ -107,10 +107,9 @@ def real_job(config: Config, baseline: Path, candidate: Path, reader: FileReader
     return replace(planned, plan=replace(planned.plan, stop=MeasureAll(), profile=False))
 
 
-def real_pair(tier: str, job: Job, config: Config, reader: FileReader, threads: int | None, gpu: bool) -> Outcome:
+def real_pair(tier: str, job: Job, spec: SandboxSpec, scorer: ScorerSpec, gpu: bool) -> Outcome:
     """The pair, measured by an actor of its own in this tier; an error where that fails."""
-    pool = driver.pool_spec(config, reader.models)
-    actor = GpuActor(replace(pool.sandbox, tiers=(tier,), threads=threads), pool.scorer, "cost", gpu)
+    actor = GpuActor(replace(spec, tiers=(tier,)), scorer, "cost", gpu)
     try:
         outcome = actor.measure(job, more_to_come=0)
     finally:
@@ -214,8 +213,8 @@ def main(
     tiers = [tier for tier in TIERS if tier_problem(tier) is None]
     reader = FileReader(settings)
     job = real_job(settings, baseline, candidate, reader)
-    configured = driver.pool_spec(settings, reader.models).sandbox
-    spec = replace(configured, tiers=tuple(tiers), threads=threads or None)
+    pool = driver.pool_spec(settings, reader.models)
+    spec = replace(pool.sandbox, threads=threads or None)
     one = find_device(device == "gpu")
     print(f"{one.name}; load of the machine {os.getloadavg()[0]:.1f} of {os.cpu_count()} CPUs")
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -226,7 +225,7 @@ def main(
     console.print(table)
     real: dict[str, list[Outcome]] = {tier: [] for tier in tiers}
     for tier in in_turn(tiers, pairs):
-        real[tier].append(real_pair(tier, job, settings, reader, threads or None, device == "gpu"))
+        real[tier].append(real_pair(tier, job, spec, pool.scorer, device == "gpu"))
     table, problems = speedup_table(real)
     console.print(table)
     missed += problems
