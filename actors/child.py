@@ -28,6 +28,7 @@ from dataclasses import asdict
 from types import ModuleType
 from typing import Any
 
+from actors import kernel_cache
 from actors.confine import Confinement
 from actors.model_config import denoiser, live_config
 from actors.profiling import count_operations, profile_call
@@ -193,7 +194,7 @@ class Requests:
         """The request loop, and the one boundary where this process catches exceptions."""
         while True:
             try:
-                header, payload = self.channel.receive(max_payload=1 << 24)
+                header, payload = self.channel.receive(kernel_cache.MOST_BYTES)
             except ChannelClosed:
                 return
             try:
@@ -201,6 +202,15 @@ class Requests:
             except Exception as error:
                 answer, pixels = describe(error), b""
             self.channel.send({**answer, "nonce": header["nonce"]}, pixels)
+
+    def take_kernels(self, _: dict[str, Any], packed: bytes) -> tuple[dict[str, Any], bytes]:
+        """Takes over what CUDA compiled in another child."""
+        kernel_cache.unpack(packed)
+        return {}, b""
+
+    def give_kernels(self, _: dict[str, Any], __: bytes) -> tuple[dict[str, Any], bytes]:
+        """What CUDA compiled in this one."""
+        return {}, kernel_cache.pack()
 
     def load(self, header: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes]:
         """Makes the pipeline."""

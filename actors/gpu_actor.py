@@ -6,7 +6,6 @@ exception that the driver sees is always the infrastructure's.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import time
@@ -115,6 +114,7 @@ class GpuActor:
         self._needed = 0  # children that this pair and the waiting ones are still to take
         self._idle_since = time.perf_counter()
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
+        self._kernels = b""  # what CUDA compiled for it, packed
         self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
         self._floors: dict[str, float | None] = {}  # seconds of an image that no method reaches, likewise
@@ -223,9 +223,9 @@ class GpuActor:
                 if not found.held:
                     found.measurement.time_alone(found.baseline)
         if job.baseline.sha256 not in self._profiles:
-            tried = self._profile(job, found.baseline)
+            usable = self._profile(job, found.baseline)
             self._profiles[job.baseline.sha256] = found.baseline.profile
-            if tried:
+            if not usable:
                 self._drop_baseline()
 
     def _one_at_a_time(self, job: Job, reference: ModelConfig, found: Findings) -> Iterator[LoadedSide]:
@@ -281,6 +281,7 @@ class GpuActor:
         self._kept = job.baseline.sha256, side
         side.warm_up(job.plan)
         side.profile = self._profiles.get(job.baseline.sha256)
+        self._kernels = side.give_kernels()
         return side, False
 
     def _floor_s(self, job: Job, baseline: LoadedSide) -> float | None:
@@ -310,7 +311,7 @@ class GpuActor:
         self._health.note()
         found.tried = True
         with failures_of(Side.CANDIDATE):
-            side = found.candidate = self._load(Side.CANDIDATE, job.candidate, job)
+            side = found.candidate = self._load(Side.CANDIDATE, job.candidate, job, self._kernels)
         require_same(reference, side.config)
         self._now(job, "candidate: warm-up")
         with failures_of(Side.CANDIDATE):
@@ -321,15 +322,17 @@ class GpuActor:
     def _profile(self, job: Job, side: LoadedSide) -> bool:
         """Looks where the time of a call goes, on a GPU. All that is judged has been measured: a failure costs nothing.
 
-        Returns whether it was tried. The child must not be timed again then: launches in a process that was profiled
-        stay slower, by about a third.
+        Returns whether the child can be timed again: not after a failure, nor where it may have made CUDA graphs, which
+        the end of a profile can break (https://github.com/pytorch/pytorch/issues/75504).
         """
         if not job.plan.profile or self.device.uuid is None:
-            return False
+            return True
         self._now(job, f"{side.side}: profile")
-        with contextlib.suppress(ChildFailure):
+        try:
             side.take_profile(job.plan.warmup[0])
-        return True
+        except ChildFailure:
+            return False
+        return "torch_compile" not in side.config.methods
 
     def _reference(self, job: Job, baseline: LoadedSide) -> ModelConfig:
         """What the reference builds: what its source says, and the rest from its live pipeline, loaded once.
@@ -359,11 +362,11 @@ class GpuActor:
         side.child.end()
         return side.config
 
-    def _load(self, side: Side, file: ModelFile, job: Job) -> LoadedSide:
+    def _load(self, side: Side, file: ModelFile, job: Job, kernels: bytes = b"") -> LoadedSide:
         """A model file in a child of its own. Raises ChildFailure, and has ended the child then."""
         child = self._take_child(job.limits)
         try:
-            return LoadedSide.load(side, child, file)
+            return LoadedSide.load(side, child, file, kernels)
         except BaseException:
             child.end()
             raise

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.kernel_cache import MOST_BYTES
 from actors.messages import Batch, BatchRow, Limits, ModelFile, Plan, Side, SideReport, Status
 from actors.model_config import METHODS, ModelConfig
 from actors.profiling import Profile, read_profile
@@ -38,8 +39,10 @@ class LoadedSide:
     profile: Profile | None = None
 
     @classmethod
-    def load(cls, side: Side, child: Child, file: ModelFile) -> LoadedSide:
-        """Makes the pipeline of `file` in `child`. Raises ChildFailure."""
+    def load(cls, side: Side, child: Child, file: ModelFile, kernels: bytes = b"") -> LoadedSide:
+        """Makes the pipeline of `file` in `child`, which has the use of `kernels`. Raises ChildFailure."""
+        if kernels:
+            child.ask("take_kernels", "load_s", {}, kernels)
         request = {"path": file.path, "call": dict(file.call), "steps": file.steps}
         *_, seconds = child.ask("load", "load_s", request, file.source)
         return cls(side, child, seconds, ask_config(child))
@@ -93,6 +96,10 @@ class LoadedSide:
             return (_count(answer["operations"]) or 0) / len(batch.prompts)
         except (KeyError, TypeError, ValueError) as error:
             raise ChildFailure(Status.BAD_ANSWER, f"work: a field is missing or wrong ({error!r})") from error
+
+    def give_kernels(self) -> bytes:
+        """What CUDA compiled in its child, for the child of another side. Raises ChildFailure."""
+        return bytes(self.child.ask("give_kernels", "load_s", {}, max_payload=MOST_BYTES)[1])
 
     def report(self, warm_from_before: bool = False) -> SideReport:
         """What this side cost until now."""

@@ -158,7 +158,11 @@ def test_an_interrupt_keeps_what_is_finished_and_the_same_command_goes_on(tmp_pa
 def interrupt(number: int, after: str, arguments: list[str]) -> str:
     """Sends a signal to the command once it has printed `after`; what it then says on stderr."""
     running = subprocess.Popen(
-        [sys.executable, "-m", "harness", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "harness", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_ctrl_c,
     )
     for line in running.stdout:
         if after in line:
@@ -168,6 +172,11 @@ def interrupt(number: int, after: str, arguments: list[str]) -> str:
     _, said = running.communicate(timeout=180)
     assert running.returncode == 130, said
     return said
+
+
+def heeds_ctrl_c() -> None:
+    """A process that a shell started in the background, and all that it starts, would not heed SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_one_pair_from_python():

@@ -15,6 +15,7 @@ from actors.model_config import ModelConfig
 from actors.sandbox import ChildFailure, tier_problem
 from actors.scoring import Scorer, ScorerError
 from actors.side import SideFailure
+from actors.tiers import Device
 from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file, plan
 
@@ -55,6 +56,32 @@ def test_a_warm_baseline_is_kept_for_the_next_pair_and_another_one_is_not(actor)
     other = actor.measure(job(HONEST, baseline=honest_but(call="brightness = 0.9")), more_to_come=0)
     assert first.baseline.warm_from_before
     assert not other.baseline.warm_from_before
+
+
+def test_a_candidate_has_the_kernels_that_cuda_compiled_for_the_baseline_and_leaves_none_to_the_next(actor):
+    compiled = "import os, pathlib; kernels = pathlib.Path(os.environ['CUDA_CACHE_PATH'])"
+    fills = compiled + "; kernels.mkdir(exist_ok=True); (kernels / 'index').write_text('of the baseline')"
+    looks = compiled + "; assert sorted(path.name for path in kernels.rglob('*')) == ['index']"
+    adds = looks + "; assert (kernels / 'index').read_text() == 'of the baseline'; (kernels / 'mine').write_text('')"
+    for _ in range(2):
+        outcome = actor.measure(job(honest_but(load=adds), baseline=honest_but(call=fills)), more_to_come=0)
+        assert (outcome.status, outcome.detail) == (Status.MEASURED, "")
+
+
+def test_a_profiled_child_is_timed_again_unless_that_failed_or_it_may_have_cuda_graphs():
+    def usable(profile, *methods):
+        config = dataclasses.replace(UNKNOWN, methods=methods)
+        side = SimpleNamespace(side=Side.BASELINE, config=config, take_profile=profile)
+        actor = SimpleNamespace(device=Device("H100", "GPU-1", 0), _now=lambda *_: None)
+        planned = dataclasses.replace(job(HONEST), plan=plan(warmup=BATCHES[:1], profile=True))
+        return GpuActor._profile(actor, planned, side)
+
+    def fails(batch):
+        raise ChildFailure(Status.TIMEOUT, "profile: no answer")
+
+    assert usable(lambda batch: None)
+    assert not usable(lambda batch: None, "torch_compile")
+    assert not usable(fails)
 
 
 def test_a_live_pipeline_that_is_not_the_references_is_not_timed(actor):
