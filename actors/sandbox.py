@@ -199,10 +199,8 @@ class Child:
         self._kill()
         try:
             self.process.wait(timeout=GONE_S)
-        except subprocess.TimeoutExpired:  # of a warden that the child has stopped, where Landlock is too old
-            for pid in self.pids():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            self._help_warden()
             self.process.kill()
             self.process.wait()
         self._watchdog.end()
@@ -276,6 +274,19 @@ class Child:
         if not self._warded:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+
+    def _help_warden(self) -> None:
+        """Ends with it what it has not ended in time: the child has stopped it, where Landlock is too old, or the
+        machine is too slow for as many processes as there are. Once the warden is gone, they would stay.
+        """
+        deadline = time.monotonic() + GONE_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            for pid in self.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.send_signal(signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=0.05)
 
     def _drain_output(self) -> None:
         """Keeps the child's output flowing and the end of it; ends a child that prints without end."""

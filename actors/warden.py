@@ -124,11 +124,11 @@ def end_all(fenced_from: int | None) -> None:
             if reap(0) is None:
                 return
         else:
-            for pid in children():
+            for pid in all_below():
                 kill(pid)
             while reap(os.WNOHANG) is not None:
                 pass
-            if not children():
+            if not all_below():
                 return
             time.sleep(PAUSE_S)
 
@@ -151,9 +151,9 @@ def kill(pid: int) -> None:
         return
 
 
-def children() -> list[int]:
-    """The processes whose parent this one is; what loses its parent below becomes one of them."""
-    found, own = [], os.getpid()
+def all_below() -> list[int]:
+    """The processes that descend from this one. What loses its parent meanwhile becomes its child."""
+    children: dict[int, list[int]] = {}
     for pid in [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]:
         with contextlib.suppress(OSError):  # it has just ended
             fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
@@ -161,9 +161,11 @@ def children() -> list[int]:
                 parent = os.read(fd, 4096).rpartition(b")")[2].split()[1]
             finally:
                 os.close(fd)
-            if int(parent) == own:
-                found.append(pid)
-    return found
+            children.setdefault(int(parent), []).append(pid)
+    found = [os.getpid()]
+    for pid in found:  # which grows
+        found += children.pop(pid, [])
+    return found[1:]
 
 
 if __name__ == "__main__":
