@@ -11,13 +11,13 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import psutil
 import torch
 
 from actors.gpu_health import GpuHealth, why_repeat
+from actors.image_statistics import KnownLooks
 from actors.integrity import work_floor_s
 from actors.limits import resolved
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
@@ -42,11 +42,8 @@ from actors.profiling import Profile
 from actors.sandbox import Child, ChildFailure, choose_tier
 from actors.scoring import Scorer
 from actors.side import LoadedSide, SideFailure, failures_of
+from actors.spares import Spares
 from actors.telemetry import GpuMeter
-
-# Children that import ahead of need, each on a CPU that nothing else wants; none where there are only a few.
-CPUS_A_SPARE = 4
-MOST_SPARES = 2
 
 ATTEMPTS = 2  # at a pair, where a failure may not have been the candidate's
 # A candidate that ended so did all that it was asked.
@@ -109,11 +106,10 @@ class GpuActor:
         self._peak_flops = peak_flops("cuda" if self.device.uuid else "cpu")
         self._progress = Progress(name, None, "idle")
         self._meter = GpuMeter(self.device.uuid, self._our_processes)
-        self._room = min(MOST_SPARES, len(os.sched_getaffinity(0)) // CPUS_A_SPARE)
-        self._spares: list[Child] = []
-        self._needed = 0  # children that this pair and the waiting ones are still to take
+        self._spares = Spares(self._start_child, len(os.sched_getaffinity(0)))
         self._idle_since = time.perf_counter()
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
+        self._baseline_looks = KnownLooks()
         self._kernels = b""  # what CUDA compiled for it, packed
         self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
@@ -202,9 +198,10 @@ class GpuActor:
 
     def _measure(self, job: Job, more_to_come: int, found: Findings) -> None:
         """The way of one pair. Raises SideFailure, ReferenceFailure, ConfigMismatch and Rejected."""
-        self._needed = more_to_come + (1 if self._is_kept(job) else 2)
-        self._prepare_spares(job.limits)
-        found.measurement = Measurement(job, self.scorer, self._meter, self._still, self._report(job))
+        self._spares.expect(more_to_come + (1 if self._is_kept(job) else 2), job.limits)
+        found.measurement = Measurement(
+            job, self.scorer, self._meter, self._spares.still, self._report(job), self._baseline_looks
+        )
         with failures_of(Side.BASELINE):
             found.baseline, found.baseline_kept = self._warm_baseline(job)
             found.measurement.floor_s = self._floor_s(job, found.baseline)
@@ -247,7 +244,7 @@ class GpuActor:
         """Ends the candidate's child, and waits until the GPU's memory is back."""
         if found.candidate is not None:
             found.candidate.child.end()
-        held = self._health.wait_back(len(self._spares))
+        held = self._health.wait_back(len(self._spares.children))
         if held:
             self._end_children()  # what they hold is known within bounds alone
             found.held, found.still_held = held, self._health.wait_alone()
@@ -364,46 +361,15 @@ class GpuActor:
 
     def _load(self, side: Side, file: ModelFile, job: Job, kernels: bytes = b"") -> LoadedSide:
         """A model file in a child of its own. Raises ChildFailure, and has ended the child then."""
-        child = self._take_child(job.limits)
+        child = self._spares.take(job.limits)
         try:
             return LoadedSide.load(side, child, file, kernels)
         except BaseException:
             child.end()
             raise
 
-    def _take_child(self, limits: Limits) -> Child:
-        """A child that is ready.
-
-        Raises RuntimeError: a child that fails before it has seen a model file is nobody's but the machine's fault.
-        """
-        child = self._spares.pop(0) if self._spares else self._start_child(limits)
-        self._needed -= 1
-        self._prepare_spares(limits)
-        try:
-            child.wait_ready()
-        except ChildFailure as failure:
-            child.end()
-            raise RuntimeError(f"a child could not start: {failure}\n{failure.log}") from failure
-        return child
-
-    def _prepare_spares(self, limits: Limits) -> None:
-        """Has children import ahead of need, as many as will be needed and there is room for."""
-        while len(self._spares) < min(self._needed, self._room):
-            self._spares.append(self._start_child(limits))
-
     def _start_child(self, limits: Limits) -> Child:
         return Child(self.tier, self.sandbox, self.device, resolved(limits, self._beside))
-
-    @contextmanager
-    def _still(self) -> Iterator[None]:
-        """Within this a call is timed, and the spare children stand still."""
-        for child in self._spares:
-            child.pause()
-        try:
-            yield
-        finally:
-            for child in self._spares:
-                child.resume()
 
     def _our_processes(self) -> set[int]:
         this = psutil.Process()
@@ -411,8 +377,7 @@ class GpuActor:
 
     def _end_children(self) -> None:
         self._drop_baseline()
-        while self._spares:
-            self._spares.pop().end()
+        self._spares.end()
 
     def _drop_baseline(self) -> None:
         if self._kept is not None:

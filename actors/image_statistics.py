@@ -6,6 +6,8 @@ looks at the centre, everything else at a smaller copy. What the numbers mean fo
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -83,6 +85,20 @@ def look(image: Pixels) -> Look:
         strokes=max((share for share, _ in dense), default=0.0),
         writing=max((share for share, colour in dense if colour >= ONE_COLOUR), default=0.0),
     )
+
+
+class KnownLooks:
+    """`look`, for images that come back, as those of a baseline do with every candidate: known by their bytes."""
+
+    def __init__(self) -> None:
+        self._looks: dict[bytes, Look] = {}
+
+    def __call__(self, image: Pixels) -> Look:
+        """The statistics of one image (height, width, 3)."""
+        key = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).data).digest()
+        if key not in self._looks:
+            self._looks[key] = look(image)
+        return self._looks[key]
 
 
 def similarity(baseline: Pixels, candidate: Pixels) -> tuple[list[float], list[float]]:
@@ -183,9 +199,13 @@ def dense_strokes(image: Pixels) -> Iterator[tuple[float, float]]:
         if scale > 1 and min(smaller.shape[:2]) < 48:  # shapes of 64 pixels are strokes themselves when halved
             return
         for strokes in (smaller - _largest(_smallest(smaller)), _smallest(_largest(smaller)) - smaller):
-            strength = strokes.max(2)
+            # Twenty times as quick as `strokes.max(2)`.
+            strength = np.maximum(np.maximum(strokes[..., 0], strokes[..., 1]), strokes[..., 2])
             thin = strength > STROKE_CONTRAST
             window = [min(sides) for sides in zip(LINE_WINDOW, thin.shape, strict=True)]
+            if np.count_nonzero(thin) <= STROKE_SHARE * math.prod(window):  # not even all of them in one place
+                yield 0.0, 0.0
+                continue
             dense = ndimage.uniform_filter(thin.astype(np.float32), window, mode="constant") > STROKE_SHARE
             yield float(dense.mean()), _one_colour(smaller[thin & dense], strength[thin & dense])
 

@@ -10,7 +10,7 @@ threshold.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -72,6 +72,7 @@ class _Seen:
 class ImageWatch:
     """What the images of one pair show, batch by batch. Keeps about 6 KB an image."""
 
+    look_at_baseline: Callable[[Pixels], Look] = look  # or one that knows the images of earlier pairs
     _seen: list[_Seen] = field(default_factory=list)
     _evidence: dict[Sign, str] = field(default_factory=dict)  # of the first image that showed it
     _repeats: list[float] = field(default_factory=list)  # distances
@@ -83,7 +84,7 @@ class ImageWatch:
         An image's own signs are BLANK_IMAGE, DUPLICATE_IMAGES, UPSCALED and PAINTED_TEXT. Raises ValueError where the
         images are not as many as the prompts.
         """
-        looks = side_by_side(look, baseline), side_by_side(look, candidate)
+        looks = side_by_side(self.look_at_baseline, baseline), side_by_side(look, candidate)
         requests = enumerate(zip(batch.prompts, batch.seeds, *looks, strict=True))
         return [
             self._add(f"batch {number}, image {position}", (prompt, seed), base, own)
@@ -103,7 +104,8 @@ class ImageWatch:
 
     def mirrored(self) -> ImageWatch:
         """What the baseline's images so far would show, were they a candidate's."""
-        return ImageWatch([replace(image, candidate=image.baseline, signs=()) for image in self._seen])
+        seen = [replace(image, candidate=image.baseline, signs=()) for image in self._seen]
+        return ImageWatch(self.look_at_baseline, seen)
 
     def findings(self) -> tuple[Finding, ...]:
         """One for each sign that all images together show, with the numbers."""

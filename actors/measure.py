@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
-from actors.image_statistics import similarity
+from actors.image_statistics import Look, look, similarity
 from actors.integrity import ImageWatch, score_too_good, too_fast
 from actors.messages import (
     Batch,
@@ -70,7 +70,15 @@ class Sample:
 class Measurement:
     """Times the calls of a pair. `batches`, `images` and `findings` hold what is known, also when it ends early."""
 
-    def __init__(self, job: Job, scorer: Scorer, meter: GpuMeter, stillness: Stillness, report: Report) -> None:
+    def __init__(
+        self,
+        job: Job,
+        scorer: Scorer,
+        meter: GpuMeter,
+        stillness: Stillness,
+        report: Report,
+        look_at_baseline: Callable[[Pixels], Look] = look,
+    ) -> None:
         """`stillness` makes a context in which nothing of ours but the call uses a CPU."""
         self.job, self.scorer, self.meter = job, scorer, meter
         self.stillness, self.report = stillness, report
@@ -80,7 +88,8 @@ class Measurement:
         self.images: list[ImageRow] = []
         self.findings: dict[Sign, Finding] = {}
         self.floor_s: float | None = None  # of an image: no known method is as fast
-        self._watch = ImageWatch()
+        self._look_at_baseline = look_at_baseline
+        self._watch = ImageWatch(look_at_baseline)
         self._sample: Sample | None = None
         self._drawn = 0  # batches that the sample was drawn from
         self._lot = random.Random(f"sample {job.plan.order_seed}")
@@ -122,7 +131,7 @@ class Measurement:
         self.layout = Layout.BLOCKS
         self.batches = [replace(row, judged=False) for row in self.batches]
         self.images, self.findings = [], {}
-        self._sample, self._drawn, self._watch = None, 0, ImageWatch()
+        self._sample, self._drawn, self._watch = None, 0, ImageWatch(self._look_at_baseline)
         firsts: list[tuple[Pixels, list[float]]] = []  # the images and scores of the baseline's first block
         for block, side in enumerate(sides):
             self.meter.settle()

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from actors import image_statistics
 from actors.gpu_actor import ConfigMismatch, GpuActor
 from actors.machine import DeviceError
 from actors.measure import Crowded, Measurement, Rejected
@@ -66,6 +67,14 @@ def test_a_candidate_has_the_kernels_that_cuda_compiled_for_the_baseline_and_lea
     for _ in range(2):
         outcome = actor.measure(job(honest_but(load=adds), baseline=honest_but(call=fills)), more_to_come=0)
         assert (outcome.status, outcome.detail) == (Status.MEASURED, "")
+
+
+def test_the_images_of_a_warm_baseline_are_not_looked_at_again(actor, monkeypatch):
+    actor.measure(job(HONEST), more_to_come=0)
+    looked = []
+    monkeypatch.setattr(image_statistics, "look", looked.append)
+    assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
+    assert looked == []
 
 
 def test_a_profiled_child_is_timed_again_unless_that_failed_or_it_may_have_cuda_graphs():
@@ -244,7 +253,7 @@ def test_after_a_failure_the_memory_is_waited_for_and_the_gpu_is_checked(actor, 
     outcome = actor.measure(job(HONEST), more_to_come=0)
     assert (outcome.status, outcome.device_problem) == (Status.CALL_ERROR, "12 numbers are wrong")
     assert fake.calls == ["wait_back", "fault"]
-    assert (began, actor._kept, actor._spares) == ([1], None, [])
+    assert (began, actor._kept, actor._spares.children) == ([1], None, [])
 
 
 def test_after_a_pair_that_ended_well_the_gpu_is_not_computed_on(actor, monkeypatch):
@@ -290,7 +299,7 @@ def test_a_baseline_that_fails_beside_a_candidate_is_loaded_anew_and_the_pair_tr
     ended = []
     spare = SimpleNamespace(end=lambda: ended.append("spare"))
     actor._end_children()
-    monkeypatch.setattr(actor, "_spares", [spare])
+    monkeypatch.setattr(actor._spares, "children", [spare])
     _, began = attempts(actor, monkeypatch, failed(Side.BASELINE, Status.CALL_ERROR), None)
     outcome = actor.measure(job(HONEST), more_to_come=0)
     assert (outcome.status, outcome.attempt, began) == (Status.MEASURED, 2, [1, 2])

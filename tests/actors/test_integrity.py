@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from actors import integrity
-from actors.image_statistics import look, similarity
+from actors import image_statistics, integrity
+from actors.image_statistics import KnownLooks, look, similarity
 from actors.integrity import ImageWatch, score_too_good, too_fast, work_floor_s
 from actors.messages import REJECTING, Batch, Sign
 from training.render import Renderer
@@ -325,6 +325,19 @@ def test_the_largest_images_leave_a_small_look(shape):
     seen = look(image)
     assert seen.thumbnail.nbytes == 32 * 32 * 3
     assert seen.tones > 200
+
+
+def test_an_image_that_comes_back_is_looked_at_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(image_statistics, "look", lambda image: looked.append(image) or look(image))
+    known, image = KnownLooks(), photo(1)
+    reversed_once_more = image[::-1].copy()[::-1]  # the same pixels, not in a row in memory
+    for seen in (known(image), known(image.copy()), known(reversed_once_more)):
+        assert (seen.writing, seen.tones) == (look(image).writing, look(image).tones)
+    assert len(looked) == 1
+    known(noisy(image))
+    known(image.reshape(64, 256, 3))
+    assert len(looked) == 3, "another image, and the same bytes in another shape"
 
 
 def test_the_threat_model_names_every_sign_and_which_of_them_end_a_pair():

@@ -58,7 +58,7 @@ class Bench:
         environment = {**self.surroundings.environment, "PYTHONPATH": str(LIBRARY)}
         spec = SandboxSpec((tier,), {}, (str(LIBRARY),), environment, threads=1, preimports=PREIMPORTS)
         self.actor = GpuActor(spec, CLIP, "cpu 0", gpu=False)
-        self.actor._room = 1  # the next rogue's child imports meanwhile
+        self.actor._spares.room = 1  # the next rogue's child imports meanwhile
         self.honest = self.measure(HONEST)[1]
         assert self.honest.status is Status.MEASURED, f"{self.honest.detail}\n{self.honest.log}"
         self.seconds, self.pixels = zip(*(self.ask_baseline() for _ in range(3)), strict=True)
@@ -66,7 +66,7 @@ class Bench:
     def measure(self, row: Row, source: bytes | None = None):
         """The outcome and the record of one pair; `source`: in place of the row's file."""
         self.pairs += 1
-        for child in self.actor._spares:  # started for the pair before
+        for child in self.actor._spares.children:  # started for the pair before
             child.limits = replace(child.limits, **time_limits(row))
         outcome = self.actor.measure(job(row, source), more_to_come=1)
         return outcome, record_of(outcome)
@@ -87,7 +87,7 @@ class Bench:
     def children(self) -> list[set[int]]:
         """The processes of each child that may live on."""
         kept = [self.actor._kept[1].child] if self.actor._kept else []
-        return [{child.process.pid, *child.pids()} for child in (*kept, *self.actor._spares)]
+        return [{child.process.pid, *child.pids()} for child in (*kept, *self.actor._spares.children)]
 
     def require_well(self) -> None:
         """Nothing is left of the last rogue, and the baseline answers as it did before."""
