@@ -102,6 +102,10 @@ class ImageWatch:
         """
         self._reseeded += distances(first, other)
 
+    def same_images(self) -> ImageWatch:
+        """Another one that has seen the same images, and nothing of what was asked again."""
+        return replace(self, _repeats=[], _reseeded=[])
+
     def mirrored(self) -> ImageWatch:
         """What the baseline's images so far would show, were they a candidate's."""
         seen = [replace(image, candidate=image.baseline, signs=()) for image in self._seen]

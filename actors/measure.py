@@ -223,17 +223,30 @@ class Measurement:
         )
 
     def _ask_again(self, side: LoadedSide, watch: ImageWatch) -> None:
-        """Two more untimed calls, in requests like all others: a judged batch again, and its prompts with other seeds.
+        """A judged batch once more, untimed, in a request like all others: half of its prompts with other seeds.
 
-        Raises SideFailure.
+        Where that shows a sign, it is the whole batch again and all of its prompts with other seeds that count: a call
+        that takes no generator may draw the noise of all images by the first seed. Raises SideFailure.
         """
-        sample, seeds = self._sample, self.job.plan.other_seeds
-        if sample is None or not seeds:
+        if self._sample is None or not self.job.plan.other_seeds:
             return
-        other = Batch(sample.batch.prompts, seeds[: len(sample.batch.prompts)])
-        with failures_of(side.side):
-            watch.repeated(sample.pixels[side.side], side.call(sample.batch, 0, 0, "call_s")[1])
-            watch.reseeded(sample.pixels[side.side], side.call(other, 0, 0, "call_s")[1])
+        prompts, seeds = self._sample.batch.prompts, self._sample.batch.seeds
+        others, pixels = self.job.plan.other_seeds[: len(prompts)], self._sample.pixels[side.side]
+
+        def ask(kept: int) -> Pixels:
+            """With the seeds that they had for the first `kept` prompts."""
+            with failures_of(side.side):
+                return side.call(Batch(prompts, (*seeds[:kept], *others[kept:])), 0, 0, "call_s")[1]
+
+        half = len(prompts) // 2
+        if half:
+            again, trial = ask(half), watch.same_images()
+            trial.repeated(pixels[:half], again[:half])
+            trial.reseeded(pixels[half:], again[half:])
+            if not ASKED_AGAIN.intersection(finding.sign for finding in trial.findings()):
+                return
+        watch.repeated(pixels, ask(len(prompts)))
+        watch.reseeded(pixels, ask(0))
 
     def _settle_signs(self, baseline: LoadedSide) -> None:
         """Notes what all images together show.

@@ -54,6 +54,8 @@ class Worker:
         if not gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves every GPU visible to an actor that asked for none
             stay_on_cpus(place, spec.sandbox.threads or 1)
+            # Ray counts the machine's CPUs, of which this process may be given a few (taskset, Slurm).
+            spec = replace(spec, sandbox=replace(spec.sandbox, threads=len(os.sched_getaffinity(0))))
         from actors.gpu_actor import GpuActor
 
         self.actor = GpuActor(spec.sandbox, spec.scorer, self.name, gpu)

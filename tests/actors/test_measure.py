@@ -385,10 +385,10 @@ def picture(*request):
     return (patches + random.integers(-12, 13, (64, 64, 3))).astype(np.uint8)
 
 
-def drawn(draw, baseline=picture, **changes):
+def drawn(draw, baseline=picture, batches=BATCHES, **changes):
     """What is seen of a candidate that draws like this. The measurement, and whether it was rejected."""
     calls = []
-    measurement = measurement_of(job_of(*BATCHES, **{"other_seeds": (77, 78), **changes}))
+    measurement = measurement_of(job_of(*batches, **{"other_seeds": (77, 78), **changes}))
     try:
         sides = FakeChild("A", draw=baseline, size=(64, 64)), FakeChild("B", calls, draw=draw, size=(64, 64))
         measurement.interleaved(side_of(sides[0], Side.BASELINE), side_of(sides[1]))
@@ -397,15 +397,43 @@ def drawn(draw, baseline=picture, **changes):
     return measurement, calls, None
 
 
-def test_an_honest_candidate_is_asked_for_one_batch_again_and_for_its_prompts_with_other_seeds():
-    measurement, calls, rejected = drawn(picture)
-    (again, reseeded) = calls[len(BATCHES) :]
-    assert again in calls[: len(BATCHES)]
-    assert (reseeded[1], reseeded[2]) == (again[1], (77, 78)[: len(again[1])])
+PAIRS = (Batch(("a", "bb"), (1, 2)), Batch(("cccc", "d"), (3, 4)), Batch(("e", "ff"), (5, 6)))
+
+
+def test_an_honest_candidate_is_asked_for_one_batch_again_with_another_seed_for_half_of_it():
+    measurement, calls, rejected = drawn(picture, batches=PAIRS)
+    ((_, prompts, seeds),) = calls[len(PAIRS) :]
+    (judged,) = [batch for batch in PAIRS if batch.prompts == prompts]
+    assert seeds == (judged.seeds[0], 78)
     assert (rejected, measurement.findings) == (None, {})
-    assert [image.ssim for image in measurement.images] == [pytest.approx(1.0)] * 5
+
+
+def test_a_candidate_whose_first_seed_draws_all_images_is_asked_for_the_whole_batch():
+    """As does a `pipe_forward` that takes no generator: the global one is seeded with the first."""
+
+    class ByTheFirst(FakeChild):
+        def ask(self, op, limit, header, *rest, **more):
+            if op == "generate":
+                header = {**header, "seeds": [header["seeds"][0]] * len(header["seeds"])}
+            return super().ask(op, limit, header, *rest, **more)
+
+    calls = []
+    measurement = measurement_of(job_of(*PAIRS, other_seeds=(77, 78)))
+    child = ByTheFirst("B", calls, draw=picture, size=(64, 64))
+    measurement.interleaved(side_of(FakeChild(draw=picture, size=(64, 64)), Side.BASELINE), side_of(child))
+    assert [seeds[0] for _, _, seeds in calls[len(PAIRS) + 1 :]] == [measurement._sample.batch.seeds[0], 77]
+    assert not measurement.findings.keys() & {Sign.SEED_IGNORED, Sign.NOT_REPEATABLE}
+
+
+def test_a_batch_of_one_is_asked_for_again_and_then_with_another_seed():
+    measurement, calls, rejected = drawn(picture, batches=BATCHES[1:])
+    (again, reseeded) = calls[len(BATCHES[1:]) :]
+    assert again in calls[: len(BATCHES[1:])]
+    assert (reseeded[1], reseeded[2]) == (again[1], (77,))
+    assert (rejected, measurement.findings) == (None, {})
+    assert [image.ssim for image in measurement.images] == [pytest.approx(1.0)] * 3
     assert {(image.psnr, image.signs) for image in measurement.images} == {(math.inf, ())}
-    assert len(measurement.batches) == 2 * len(BATCHES), "what is asked again is not timed"
+    assert len(measurement.batches) == 2 * len(BATCHES[1:]), "what is asked again is not timed"
 
 
 def test_the_batch_that_is_asked_for_again_is_drawn_by_lot():

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
 
+from actors import gpu_actor
 from actors import pool as pool_module
 from actors.machine import DeviceError
 from actors.messages import (
@@ -25,7 +26,7 @@ from actors.messages import (
     Status,
 )
 from actors.model_config import ModelConfig
-from actors.pool import Pool, longest, next_job
+from actors.pool import Pool, Worker, longest, next_job
 from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file, plan
 
@@ -127,6 +128,22 @@ def test_both_sides_of_a_pair_run_on_the_cpus_of_the_actor_that_it_is_meant_for(
     available = sorted(os.sched_getaffinity(0))
     half = len(available) // 2
     assert details == {"0": str(available[:half]), "1": str(available[half : 2 * half])}
+
+
+def test_an_actor_takes_no_more_threads_than_it_has_cpus(monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        gpu_actor, "GpuActor", lambda spec, *_: opened.append(spec.threads) or SimpleNamespace(warning="")
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:1])  # as taskset and Slurm do; Ray counts the machine's
+    try:
+        three = spec(sandbox=dataclasses.replace(spec().sandbox, threads=3))
+        Worker("cpu 0").open(three, gpu=False, place=0)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert opened == [1]
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_the_mend():
