@@ -296,7 +296,7 @@ def longest(job: Job) -> float:
     """Seconds after which a job cannot still be within its limits."""
     limits, plan = job.limits, job.plan
     calls = limits.call_s * (len(plan.batches) + len(plan.repeats))
-    a_side = limits.start_s + limits.load_s * 3 + limits.warmup_s * (len(plan.warmup) + 1) + calls
+    a_side = limits.start_s + limits.load_s * 4 + limits.warmup_s * (len(plan.warmup) + 1) + calls
     reference = limits.start_s + limits.load_s * 3
     once = 5 * a_side + reference  # both in turns, and then three in blocks
     return ATTEMPTS * once + START_S + GRACE_S  # the actor may try a pair twice, and look at its GPU after each

@@ -41,9 +41,12 @@ def profile_call(call: Callable[[], object]) -> Profile | None:
     events = profiler.kineto_results.events()
     if not events:  # not even the synchronisation: the profiler did not work, which is no measurement of 0
         return None
-    return summarise(
+    found = summarise(
         (event.name(), event.start_ns(), event.duration_ns()) for event in events if event.device_type().name == "CUDA"
     )
+    # With TEARDOWN_CUPTI, the profiler lets go of the process in the first call of CUDA that follows: not in a timed one.
+    torch.cuda.synchronize()
+    return found
 
 
 def count_operations(call: Callable[[], object]) -> int:

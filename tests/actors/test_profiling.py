@@ -120,10 +120,11 @@ def test_one_call_under_the_profiler_and_only_what_ran_on_the_gpu_counts(monkeyp
         event("cudaDeviceSynchronize", 9_000, 5_000, device="CPU"),
     )
     monkeypatch.setattr(torch.autograd.profiler, "profile", profiler)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: gpu.append(profiler.open))
     calls = []
     found = profile_call(lambda: calls.append((profiler.open, len(gpu))))
     assert calls == [(True, 0)]
-    assert len(gpu) == 1  # what the call left on the GPU ends under the profiler
+    assert gpu == [True, False], "what the call left on the GPU ends under the profiler, which is then gone"
     assert found == Profile(4e-6, 2, (("gemm", 0.75), ("Memset", 0.25)))
 
 
