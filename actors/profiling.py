@@ -44,7 +44,7 @@ def profile_call(call: Callable[[], object]) -> Profile | None:
     found = summarise(
         (event.name(), event.start_ns(), event.duration_ns()) for event in events if event.device_type().name == "CUDA"
     )
-    # With TEARDOWN_CUPTI, the profiler lets go of the process in the first call of CUDA that follows: not in a timed one.
+    # With TEARDOWN_CUPTI the profiler lets go in the first call of CUDA that follows: not in a timed one.
     torch.cuda.synchronize()
     return found
 
