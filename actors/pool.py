@@ -322,6 +322,8 @@ def connect(address: str) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise PoolError(f"Ray at {address!r} (pool.address) cannot be reached or started: {error}") from error
+    except SystemExit as ended:  # what Ray's handler of SIGTERM makes of it, from the first moment on
+        raise KeyboardInterrupt from ended
     finally:
         if main_thread:
-            signal.signal(signal.SIGTERM, before)  # Ray puts its own there, which ends the process without a word
+            signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import sys
 from types import SimpleNamespace
 
 import psutil
@@ -26,7 +27,7 @@ from actors.messages import (
     Status,
 )
 from actors.model_config import ModelConfig
-from actors.pool import Pool, Worker, longest, next_job
+from actors.pool import Pool, Worker, connect, longest, next_job
 from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file, plan
 
@@ -97,6 +98,18 @@ def test_a_pool_that_cannot_start_says_why():
         Pool(spec(actors=1, scorer=ScorerSpec("ViT-Z-99", "openai")), print),
     ):
         pass
+
+
+def test_a_sigterm_while_ray_starts_interrupts_as_it_does_later(monkeypatch):
+    def starts(**options):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as ray.init does
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(pool_module.ray, "init", starts)
+    with pytest.raises(KeyboardInterrupt):
+        connect("local")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_actor_that_cannot_open_leaves_the_others_to_work(caplog):
