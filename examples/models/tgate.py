@@ -1,4 +1,4 @@
-"""T-GATE: after step 8, cross-attention is frozen and guidance is dropped; before it, self-attention is reused.
+"""T-GATE: after step 10, cross-attention is frozen and guidance is dropped; before it, self-attention is reused.
 
 Zhang et al., Cross-Attention Makes Inference Cumbersome in Text-to-Image Diffusion Models, 2024.
 """
@@ -16,4 +16,4 @@ def load_pipe():
 
 
 def pipe_forward(pipe, prompts, **call):
-    return pipe.tgate(prompts, num_inference_steps=24, gate_step=8, sp_interval=5, fi_interval=1, warm_up=2, **call)
+    return pipe.tgate(prompts, num_inference_steps=24, gate_step=10, sp_interval=5, fi_interval=1, warm_up=2, **call)
