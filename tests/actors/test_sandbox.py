@@ -1,6 +1,7 @@
 """Real children, in every tier that this machine has: what an honest one answers, and how each bad one ends."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from actors import limits
 from actors.messages import Batch, Limits, SandboxSpec, Side, Status
 from actors.sandbox import GONE_S, Child, ChildFailure, SandboxError, choose_tier, tier_problem
 from actors.side import LoadedSide
@@ -172,6 +174,21 @@ def test_nothing_that_a_child_started_outlives_it(tier, end):
     }
     with Child(tier, spec_for(tier), Device("cpu"), SHORT) as child:
         load_and_leave(child, source + f"time.sleep(1)\n{after[end]}")
+    assert wait_for(marker, there=False, seconds=GONE_S)
+
+
+@pytest.mark.parametrize("tier", ["landlock", "process"])
+def test_a_warden_that_stands_still_is_helped(tier, monkeypatch):
+    if problem := tier_problem(tier):
+        pytest.skip(problem)
+    monkeypatch.setattr(limits, "make_cgroup", lambda *_: None)  # which would end them, too
+    source, marker = escaping()
+    with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
+        child.wait_ready()
+        asked = {"path": "/nowhere/x.py", "call": {}, "steps": None}
+        child._channel.send({**asked, "op": "load", "nonce": "x"}, f"{source}time.sleep(60)".encode())
+        assert wait_for(marker, there=True, seconds=60)
+        os.kill(child.process.pid, signal.SIGSTOP)  # as where Landlock is too old a child can
     assert wait_for(marker, there=False, seconds=GONE_S)
 
 
