@@ -22,10 +22,15 @@ def folder() -> Path:
     return Path(os.environ["CUDA_CACHE_PATH"])
 
 
+def files_below(root: Path) -> list[Path]:
+    """Every file in a folder and the folders in it; none where it is not there."""
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
 def pack() -> bytes:
     """The files of the folder as an archive; none where there are none, or more than MOST_BYTES of them."""
     data, root = io.BytesIO(), folder()
-    files = [path for path in root.rglob("*") if path.is_file()]
+    files = files_below(root)
     size = sum(path.stat().st_size for path in files)
     if not files or size > MOST_BYTES // 2:  # an archive is larger than what it holds
         return b""
@@ -43,7 +48,7 @@ def unpack(packed: bytes) -> None:
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(beside, filter="data")
         # The driver may have a file of this name open, and mapped.
-        for path in [path for path in Path(beside).rglob("*") if path.is_file()]:
+        for path in files_below(Path(beside)):
             target = root / path.relative_to(beside)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)

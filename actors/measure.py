@@ -88,7 +88,6 @@ class Measurement:
         self.images: list[ImageRow] = []
         self.findings: dict[Sign, Finding] = {}
         self.floor_s: float | None = None  # of an image: no known method is as fast
-        self._look_at_baseline = look_at_baseline
         self._watch = ImageWatch(look_at_baseline)
         self._sample: Sample | None = None
         self._drawn = 0  # batches that the sample was drawn from
@@ -131,7 +130,7 @@ class Measurement:
         self.layout = Layout.BLOCKS
         self.batches = [replace(row, judged=False) for row in self.batches]
         self.images, self.findings = [], {}
-        self._sample, self._drawn, self._watch = None, 0, ImageWatch(self._look_at_baseline)
+        self._sample, self._drawn, self._watch = None, 0, ImageWatch(self._watch.look_at_baseline)
         firsts: list[tuple[Pixels, list[float]]] = []  # the images and scores of the baseline's first block
         for block, side in enumerate(sides):
             self.meter.settle()

@@ -15,7 +15,7 @@ import open_clip
 import torch
 from PIL import Image
 
-from actors.image_statistics import side_by_side
+from actors.image_statistics import fingerprint, side_by_side
 from actors.messages import ScorerSpec
 
 
@@ -53,7 +53,7 @@ class Scorer:
 
         An image that was scored before is known by its bytes: those of a baseline come back with every candidate.
         """
-        keys = [(prompt, hashlib.sha256(image).digest()) for prompt, image in zip(prompts, pixels, strict=True)]
+        keys = [(prompt, fingerprint(image)) for prompt, image in zip(prompts, pixels, strict=True)]
         new = [place for place, key in enumerate(keys) if key not in self._scores]
         if new:
             scores = self._score([pixels[place] for place in new], [prompts[place] for place in new])
