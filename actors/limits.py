@@ -182,13 +182,15 @@ class Watchdog:
         return None
 
     def _kill_all(self) -> None:
-        """Ends the child. Without a cgroup all are stopped before one is killed, since orphans are lost sight of."""
+        """Ends the child. Without a cgroup what it started is stopped and killed first, since it may hinder its end;
+        never the process that was started: a warden that is gone ends nothing that a look here missed.
+        """
         if self._cgroup is not None:
             self._cgroup.kill()
         else:
             stopped: set[int] = set()
             for _ in range(STOP_ROUNDS):
-                found = {process.pid for process in self._tree.members()} - stopped
+                found = {process.pid for process in self._tree.members()} - stopped - {self._tree.pid}
                 if not found:
                     break
                 _signal(found, signal.SIGSTOP)
