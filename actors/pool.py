@@ -142,7 +142,8 @@ class Pool:
         A job that no actor is left for ends as INFRASTRUCTURE, and says what became of the actors.
         """
         waiting = list(jobs)
-        pending: dict[Any, Slot] = {}  # a call in flight, or the start of an actor that replaces another
+        # A call in flight, or the start of an actor that replaces another, maybe since an earlier run.
+        pending: dict[Any, Slot] = {slot.opening: slot for slot in self.slots if not slot.ready}
         while waiting or any(slot.job for slot in pending.values()):
             for job in self._unplaceable(waiting):
                 waiting.remove(job)

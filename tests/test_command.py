@@ -16,8 +16,6 @@ from harness.records import Verdict
 from harness.result_set import ResultSet
 from tests.actors.model_files import honest_but
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "examples" / "models"
 # A pipeline that takes half a second and next to no CPU.
@@ -66,6 +64,7 @@ def finished(tmp_path_factory):
     return folder / "out", tasks, done
 
 
+@pytest.mark.alone
 def test_a_run_leaves_a_record_of_every_task(finished):
     out, _, done = finished
     assert done.returncode == 0, done.stdout + done.stderr
@@ -88,6 +87,7 @@ def test_a_run_leaves_a_record_of_every_task(finished):
     assert records["5"].log
 
 
+@pytest.mark.alone
 def test_a_run_leaves_the_files_that_it_promises(finished):
     out, _, done = finished
     assert sorted(path.name for path in out.iterdir() if path.name != ".lock") == [
@@ -107,6 +107,7 @@ def test_a_run_leaves_the_files_that_it_promises(finished):
     assert "config_mismatch" in done.stdout
 
 
+@pytest.mark.alone
 def test_the_same_command_again_measures_nothing_and_prints_the_same(finished):
     out, tasks, _ = finished
     before = pq.read_table(out / "pairs.parquet")
@@ -118,6 +119,7 @@ def test_the_same_command_again_measures_nothing_and_prints_the_same(finished):
     assert "PASS" in again.stdout
 
 
+@pytest.mark.alone
 def test_another_configuration_on_the_same_folder_is_refused(finished):
     _, tasks, _ = finished
     done = command("run", *tasks, *settings("evaluation.max_quality_loss=0.01"))
@@ -125,6 +127,7 @@ def test_another_configuration_on_the_same_folder_is_refused(finished):
     assert "evaluation.max_quality_loss" in done.stderr
 
 
+@pytest.mark.alone
 def test_judging_again_needs_no_measurement(finished):
     out, _, _ = finished
     assert "PASS" in command("judge", out).stdout

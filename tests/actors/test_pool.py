@@ -28,6 +28,7 @@ from actors.messages import (
 )
 from actors.model_config import ModelConfig
 from actors.pool import Pool, Worker, connect, longest, next_job
+from actors.scoring import ScorerError
 from harness.embedded import EMBEDDED_SCORERS
 from tests.actors.model_files import HONEST, honest_but, model_file, plan
 
@@ -67,29 +68,43 @@ def test_a_jobs_deadline_lies_beyond_all_of_its_own_limits():
     assert longest(dataclasses.replace(job("1"), limits=limits)) > 2 * 1000
 
 
-def test_a_pool_measures_every_job_once_and_replaces_an_actor_that_dies():
-    progress, outcomes = [], []
-    bad = job("bad", honest_but(call="raise RuntimeError('no luck')"))
+@pytest.fixture(scope="class")
+def two_cpus():
+    """A real pool of two actors, and the progress that it tells."""
+    progress = []
     with Pool(spec(), progress.append) as pool:
         assert len(pool.slots) == 2
+        yield pool, progress
+
+
+class TestTwoActors:
+    def test_a_pool_measures_every_job_once_and_replaces_an_actor_that_dies(self, two_cpus):
+        (pool, progress), outcomes = two_cpus, []
+        bad = job("bad", honest_but(call="raise RuntimeError('no luck')"))
         for outcome in pool.run([job("1"), bad, job("2"), job("3")]):
             if not outcomes:  # a worker dies while jobs are waiting
-                workers = [
-                    p
-                    for p in psutil.process_iter(["cmdline"])
-                    if (p.info["cmdline"] or [""])[0].startswith("ray::Worker")
-                ]
-                for worker in workers[:1]:
-                    worker.send_signal(signal.SIGKILL)
+                worker = next(
+                    p for p in psutil.Process().children(recursive=True) if p.name().startswith("ray::Worker")
+                )
+                worker.send_signal(signal.SIGKILL)
             outcomes.append(outcome)
-    assert sorted(outcome.pair for outcome in outcomes) == ["1", "2", "3", "bad"]
-    statuses = {outcome.pair: outcome.status for outcome in outcomes}
-    assert statuses.pop("bad") is Status.CALL_ERROR
-    assert set(statuses.values()) == {Status.MEASURED}
-    assert {outcome.machine.device_id for outcome in outcomes} == {"cpu"}
-    assert any(actor.pair for seen in progress for actor in seen)
-    children = [p for p in psutil.process_iter(["cmdline"]) if "actors.child" in " ".join(p.info["cmdline"] or ())]
-    assert not [child for child in children if child.ppid() == os.getpid()]
+        assert sorted(outcome.pair for outcome in outcomes) == ["1", "2", "3", "bad"]
+        statuses = {outcome.pair: outcome.status for outcome in outcomes}
+        assert statuses.pop("bad") is Status.CALL_ERROR
+        assert set(statuses.values()) == {Status.MEASURED}
+        assert {outcome.machine.device_id for outcome in outcomes} == {"cpu"}
+        assert any(actor.pair for seen in progress for actor in seen)
+        assert worker.pid not in psutil.pids()
+
+    @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+    def test_both_sides_of_a_pair_run_on_the_cpus_of_the_actor_that_it_is_meant_for(self, two_cpus):
+        where = "import os\nraise RuntimeError(f'on {sorted(os.sched_getaffinity(0))}')"
+        sides = [job("1", honest_but(call=where)), job("0", honest_but(load=where), baseline=honest_but(call="pass"))]
+        meant = [dataclasses.replace(side, place=int(side.pair)) for side in sides]
+        details = {outcome.pair: outcome.detail.split("on ")[-1] for outcome in two_cpus[0].run(meant)}
+        available = sorted(os.sched_getaffinity(0))
+        half = len(available) // 2
+        assert details == {"0": str(available[:half]), "1": str(available[half : 2 * half])}
 
 
 def test_a_pool_that_cannot_start_says_why():
@@ -110,37 +125,6 @@ def test_a_sigterm_while_ray_starts_interrupts_as_it_does_later(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         connect("local")
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_an_actor_that_cannot_open_leaves_the_others_to_work(caplog):
-    class Half(Pool):
-        def _start(self, place):
-            if place == 1:
-                whole, self.spec = self.spec, spec(scorer=ScorerSpec("ViT-Z-99", "openai"))
-                slot, self.spec = super()._start(place), whole
-                return slot
-            return super()._start(place)
-
-    with Half(spec(), lambda progress: None) as pool:
-        here, lost = (dataclasses.replace(job(f"at {place}"), place=place) for place in range(2))
-        outcomes = {outcome.pair: outcome for outcome in pool.run([job("1"), lost, here])}
-        assert [outcome.pair for outcome in pool.run([lost])] == ["at 1"]
-    assert "cpu 1 is not used" in caplog.text
-    assert outcomes["1"].status is outcomes["at 0"].status is Status.MEASURED
-    assert outcomes["at 1"].status is Status.INFRASTRUCTURE
-    assert outcomes["at 1"].detail.startswith("the actor that it is meant for is lost; cpu 1 is not used: ")
-
-
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
-def test_both_sides_of_a_pair_run_on_the_cpus_of_the_actor_that_it_is_meant_for():
-    where = "import os\nraise RuntimeError(f'on {sorted(os.sched_getaffinity(0))}')"
-    with Pool(spec(), lambda progress: None) as pool:
-        sides = [job("1", honest_but(call=where)), job("0", honest_but(load=where), baseline=honest_but(call="pass"))]
-        meant = [dataclasses.replace(side, place=int(side.pair)) for side in sides]
-        details = {outcome.pair: outcome.detail.split("on ")[-1] for outcome in pool.run(meant)}
-    available = sorted(os.sched_getaffinity(0))
-    half = len(available) // 2
-    assert details == {"0": str(available[:half]), "1": str(available[half : 2 * half])}
 
 
 def test_an_actor_takes_no_more_threads_than_it_has_cpus(monkeypatch):
@@ -318,6 +302,17 @@ def test_an_actor_that_dies_and_finds_its_gpu_broken_ends_no_run(two_gpus):
     for outcome in outcomes.values():
         assert outcome.status is Status.INFRASTRUCTURE
         assert "no actor is left; gpu 0 is not used: GPU-1234 cannot be trusted" in outcome.detail
+
+
+def test_an_actor_that_cannot_open_leaves_the_others_to_work(two_gpus, caplog):
+    two_gpus.openings["gpu 1"] = [RayTaskError("open", "trace", ScorerError("no such model"))]
+    here, lost = (dataclasses.replace(job(f"at {place}"), place=place) for place in range(2))
+    outcomes, _ = run_all([job("1"), lost, here])
+    assert "gpu 1 is not used: no such model" in caplog.text
+    assert outcomes["1"].status is outcomes["at 0"].status is Status.MEASURED
+    assert outcomes["at 1"].status is Status.INFRASTRUCTURE
+    assert outcomes["at 1"].detail.startswith("the actor that it is meant for is lost; gpu 1 is not used: ")
+    assert two_gpus.killed[0] == "gpu 1"
 
 
 def test_what_an_actor_says_of_its_gpu_at_the_start_is_passed_on(two_gpus, caplog):
