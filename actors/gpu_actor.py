@@ -80,8 +80,11 @@ class Findings:
 class GpuActor:
     """Measures pairs on the one device that Ray gave it."""
 
-    def __init__(self, sandbox: SandboxSpec, scorer: ScorerSpec, name: str, gpu: bool) -> None:
-        """Chooses the sandbox tier and loads the CLIP model. Raises SandboxError, DeviceError and ScorerError."""
+    def __init__(self, sandbox: SandboxSpec, scorer: ScorerSpec, limits: Limits, name: str, gpu: bool) -> None:
+        """Chooses the sandbox tier and loads the CLIP model, while children with these limits import.
+
+        Raises SandboxError, DeviceError and ScorerError.
+        """
         self.sandbox = sandbox
         self.tier = choose_tier(sandbox.tiers)
         self.device = find_device(gpu)
@@ -94,7 +97,15 @@ class GpuActor:
                 torch.set_num_threads(sandbox.threads)
         self._health = GpuHealth(self.device, self._our_processes)
         self.warning = self._health.require_sound()  # what the driver is to say of this actor
-        self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
+        self._peak_flops = peak_flops("cuda" if self.device.uuid else "cpu")
+        self._health.note_alone()  # after the first use of CUDA, whose context stays, and before the first child
+        self._spares = Spares(self._start_child, len(os.sched_getaffinity(0)))
+        self._spares.start_first(limits)
+        try:
+            self.scorer = Scorer(scorer, "cuda" if self.device.uuid else "cpu")
+        except BaseException:
+            self._spares.end()
+            raise
         self.machine = Machine(
             host=socket.gethostname(),
             device=self.device.name,
@@ -103,10 +114,8 @@ class GpuActor:
             scorer=self.scorer.name,
             versions=installed_versions(),
         )
-        self._peak_flops = peak_flops("cuda" if self.device.uuid else "cpu")
         self._progress = Progress(name, None, "idle")
         self._meter = GpuMeter(self.device.uuid, self._our_processes)
-        self._spares = Spares(self._start_child, len(os.sched_getaffinity(0)))
         self._idle_since = time.perf_counter()
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
         self._baseline_looks = KnownLooks()
@@ -114,7 +123,6 @@ class GpuActor:
         self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
         self._floors: dict[str, float | None] = {}  # seconds of an image that no method reaches, likewise
-        self._health.note_alone()
 
     def progress(self) -> Progress:
         """What it is doing now. Runs beside `measure`, in a thread of its own."""

@@ -200,6 +200,7 @@ class PoolSpec:
     actors: int | None  # at most this many; None: one per GPU, or one that has all of a machine's CPU
     sandbox: SandboxSpec
     scorer: ScorerSpec
+    limits: Limits  # of the children that start before a job is there
 
 
 @dataclass(frozen=True)

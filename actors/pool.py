@@ -58,7 +58,7 @@ class Worker:
             spec = replace(spec, sandbox=replace(spec.sandbox, threads=len(os.sched_getaffinity(0))))
         from actors.gpu_actor import GpuActor
 
-        self.actor = GpuActor(spec.sandbox, spec.scorer, self.name, gpu)
+        self.actor = GpuActor(spec.sandbox, spec.scorer, spec.limits, self.name, gpu)
         return self.actor.warning
 
     def measure(self, job: Job, more_to_come: int) -> Outcome:

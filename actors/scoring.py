@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from PIL import Image
 
@@ -28,6 +27,8 @@ class Scorer:
 
     def __init__(self, spec: ScorerSpec, device: str) -> None:
         """Loads the model onto `device`. Raises ScorerError for an unknown name or weights that cannot be read."""
+        import open_clip  # takes as long as torch: what is started before, such as a child, imports meanwhile
+
         self.device = device
         if spec.pretrained is None and not spec.model.startswith(("local-dir:", "hf-hub:")):
             # open_clip would go on with random weights.

@@ -22,6 +22,10 @@ class Spares:
         self._start = start
         self._needed = 0
 
+    def start_first(self, limits: Limits) -> None:
+        """Has the first import while the actor itself starts and times nothing: also where there is room for none."""
+        self.children.append(self._start(limits))
+
     def expect(self, count: int, limits: Limits) -> None:
         """Has children import, as many of the `count` that will be taken as there is room for."""
         self._needed = count

@@ -158,7 +158,7 @@ def main(
     """Measure the rogues on a GPU, and an honest pair after each."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     clip = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
-    actor = GpuActor(SandboxSpec(tiers=(tier,), models={}, preimports=("torch",)), clip, "gpu 0", gpu=True)
+    actor = GpuActor(SandboxSpec(tiers=(tier,), models={}, preimports=("torch",)), clip, LIMITS, "gpu 0", gpu=True)
     try:
         first = actor.measure(job(HONEST), more_to_come=2)
         before = speedup(first)

@@ -109,7 +109,7 @@ def real_job(config: Config, baseline: Path, candidate: Path, reader: FileReader
 
 def real_pair(tier: str, job: Job, spec: SandboxSpec, scorer: ScorerSpec, gpu: bool) -> Outcome:
     """The pair, measured by an actor of its own in this tier; an error where that fails."""
-    actor = GpuActor(replace(spec, tiers=(tier,)), scorer, "cost", gpu)
+    actor = GpuActor(replace(spec, tiers=(tier,)), scorer, job.limits, "cost", gpu)
     try:
         outcome = actor.measure(job, more_to_come=0)
     finally:

@@ -190,6 +190,7 @@ def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
             preimports=config.sandbox.preimports,
         ),
         scorer=ScorerSpec(f"local-dir:{scorer}" if scorer else config.scorer.model, config.scorer.pretrained),
+        limits=config.limits,
     )
 
 

@@ -5,6 +5,7 @@ import signal
 import time
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from actors import image_statistics
@@ -23,13 +24,14 @@ from tests.actors.model_files import HONEST, honest_but, model_file, plan
 
 CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
 BATCHES = (Batch(("a red circle", "a blue star"), (1, 2)), Batch(("a green ring",), (3,)))
+LIMITS = Limits(load_s=60, warmup_s=60, call_s=60)
 UNKNOWN = ModelConfig(None, None, None, None)
 SANDBOX = SandboxSpec(tiers=("bwrap", "process"), models={}, threads=1, preimports=("torch",))
 
 
 @pytest.fixture(scope="module")
 def actor():
-    actor = GpuActor(SANDBOX, CLIP, "cpu 0", gpu=False)
+    actor = GpuActor(SANDBOX, CLIP, LIMITS, "cpu 0", gpu=False)
     yield actor
     actor.close()
 
@@ -37,7 +39,7 @@ def actor():
 def job(candidate: str, baseline: str = HONEST, reference: ModelConfig = UNKNOWN, reference_file: str = HONEST) -> Job:
     files = model_file(baseline), model_file(candidate), model_file(reference_file)
     calls = plan(warmup=BATCHES[:1], batches=BATCHES)
-    return Job("7", 1, *files, reference, calls, Limits(load_s=60, warmup_s=60, call_s=60))
+    return Job("7", 1, *files, reference, calls, LIMITS)
 
 
 def test_a_good_pair_is_measured_with_all_that_belongs_to_it(actor):
@@ -344,6 +346,13 @@ def test_an_actor_that_has_lost_its_own_gpu_asks_to_be_replaced(actor, monkeypat
 def test_an_unknown_clip_model_is_refused_with_the_mend():
     with pytest.raises(ScorerError, match=r"scorer\.model"):
         Scorer(ScorerSpec("ViT-Z-99", "openai"), "cpu")
+
+
+def test_an_actor_that_cannot_start_leaves_no_child():
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(ScorerError):
+        GpuActor(SANDBOX, ScorerSpec("ViT-Z-99", "openai"), LIMITS, "cpu 0", gpu=False)
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_a_clip_model_with_random_weights_is_refused():

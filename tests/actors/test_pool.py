@@ -39,7 +39,7 @@ LIMITS = Limits(start_s=120, load_s=60, warmup_s=60, call_s=60)
 def spec(**changes) -> PoolSpec:
     sandbox = SandboxSpec(tiers=("bwrap", "process"), models={}, preimports=("torch",))
     clip = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
-    return dataclasses.replace(PoolSpec("local", "cpu", 2, sandbox, clip), **changes)
+    return dataclasses.replace(PoolSpec("local", "cpu", 2, sandbox, clip, LIMITS), **changes)
 
 
 def job(pair: str, candidate: str = HONEST, baseline: str = HONEST) -> Job:

@@ -49,6 +49,15 @@ def test_where_there_is_no_room_one_is_started_when_it_is_taken():
     assert spares.take(LIMITS).calls == ["wait_ready"]
 
 
+def test_the_first_one_imports_while_its_actor_starts_also_where_there_is_no_room():
+    spares = Spares(FakeChild, cpus=2)
+    spares.start_first(LIMITS)
+    (first,) = spares.children
+    spares.expect(2, LIMITS)
+    assert spares.take(LIMITS) is first
+    assert spares.children == []
+
+
 def test_they_stand_still_while_a_call_is_timed_and_go_on_however_it_ends():
     spares = Spares(FakeChild, cpus=8)
     spares.expect(2, LIMITS)

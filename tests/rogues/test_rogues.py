@@ -57,7 +57,7 @@ class Bench:
         self.surroundings = Surroundings(folder)
         environment = {**self.surroundings.environment, "PYTHONPATH": str(LIBRARY)}
         spec = SandboxSpec((tier,), {}, (str(LIBRARY),), environment, threads=1, preimports=PREIMPORTS)
-        self.actor = GpuActor(spec, CLIP, "cpu 0", gpu=False)
+        self.actor = GpuActor(spec, CLIP, limits_of(HONEST), "cpu 0", gpu=False)
         self.actor._spares.room = 1  # the next rogue's child imports meanwhile
         self.honest = self.measure(HONEST)[1]
         assert self.honest.status is Status.MEASURED, f"{self.honest.detail}\n{self.honest.log}"
