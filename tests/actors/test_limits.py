@@ -94,6 +94,11 @@ ONLY_DISK = {
         SMALL,
         SCRATCH,
     ),
+    "folders too deep to be looked into": (
+        "for _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n" + REST,
+        SMALL,
+        "its working folder cannot be looked into",
+    ),
 }
 CASES = [
     *(pytest.param("bwrap", name, *rogue, marks=without_bwrap) for name, rogue in {**ROGUES, **ONLY_BWRAP}.items()),

@@ -94,7 +94,6 @@ class TestTwoActors:
         assert set(statuses.values()) == {Status.MEASURED}
         assert {outcome.machine.device_id for outcome in outcomes} == {"cpu"}
         assert any(actor.pair for seen in progress for actor in seen)
-        assert worker.pid not in psutil.pids()
 
     @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
     def test_both_sides_of_a_pair_run_on_the_cpus_of_the_actor_that_it_is_meant_for(self, two_cpus):
