@@ -12,6 +12,7 @@ from dataclasses import dataclass
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 MOST_ENTRIES = 100_000  # of a folder that is walked; a cache of compiled kernels has thousands
+MOST_LEVELS = 64  # of folders in folders; a path takes the kernel longer to follow with each
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,15 @@ def memory_use(processes: Sequence[Process], files_bytes: int, enough: int) -> i
 def folder_use(folder: str, enough: int) -> int:
     """Bytes on the disk of all files under a folder; it stops counting above `enough`. Links are not followed.
 
-    Raises Hidden for more than MOST_ENTRIES entries, and for a folder that cannot be looked into.
+    Raises Hidden for more than MOST_ENTRIES entries or MOST_LEVELS levels, and for a folder that cannot be looked into.
     """
-    used, entries, waiting = 0, 0, [folder]
+    used, entries, waiting = 0, 0, [(folder, 0)]
     while waiting and used <= enough:
+        path, level = waiting.pop()
+        if level > MOST_LEVELS:
+            raise Hidden(f"has folders more than {MOST_LEVELS} levels deep")
         try:
-            with os.scandir(waiting.pop()) as found:
+            with os.scandir(path) as found:
                 for entry in found:
                     entries += 1
                     if entries > MOST_ENTRIES:
@@ -105,7 +109,7 @@ def folder_use(folder: str, enough: int) -> int:
                     status = entry.stat(follow_symlinks=False)
                     used += status.st_blocks * 512
                     if stat.S_ISDIR(status.st_mode):
-                        waiting.append(entry.path)
+                        waiting.append((entry.path, level + 1))
         except (FileNotFoundError, NotADirectoryError):
             continue  # it went away meanwhile
         except OSError as error:

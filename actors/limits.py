@@ -27,7 +27,8 @@ from actors.messages import Limits, Status
 CHILDREN = 3  # that an actor has at a time: a baseline, a candidate, and a spare one that has only imported
 PERIOD_S = 0.2
 LONGEST_PERIOD_S = 1.0
-SHARE = 0.01  # of one CPU that looking should take at most; what costs more is done less often
+LONGEST_DISK_PERIOD_S = 5.0
+SHARE = 0.01  # of one CPU that looking should take; what costs more is done less often, up to the longest periods
 STOP_ROUNDS = 100
 
 
@@ -176,7 +177,7 @@ class Watchdog:
             return f"its working folder {hidden} (limits.scratch_bytes)"
         deleted = deleted_use(process.pid for process in processes)
         on_disk = sum(deleted[device] for device in self._disks)
-        self._disk_due = time.monotonic() + (time.thread_time() - begun) / SHARE
+        self._disk_due = time.monotonic() + min(LONGEST_DISK_PERIOD_S, (time.thread_time() - begun) / SHARE)
         if max(used) + on_disk > allowed:
             return f"wrote more than {allowed:,} bytes to the disk (limits.scratch_bytes)"
         return None

@@ -38,7 +38,7 @@ from actors.tiers import (
     link_models,
     warden_command,
 )
-from actors.warden import remove_folder
+from actors.warden import let_go, remove_folder
 
 LOG_BYTES = 16 * 1024
 # Signals by which the kernel enforces a limit of the process itself (RLIMIT_*).
@@ -269,7 +269,7 @@ class Child:
         """Ends all of it: the PID namespace with bwrap's process, or, by the warden, what is below that one."""
         with self._ending:
             if self._leash is not None:
-                os.close(self._leash)
+                let_go(self._leash)
                 self._leash = None
         if not self._warded:
             with contextlib.suppress(ProcessLookupError):

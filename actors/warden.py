@@ -4,8 +4,8 @@
 
 It starts the command in a session of its own and adopts whatever loses its parent below it (a subreaper), so a process
 that left the child's session or was forked twice stays within reach. When the command ends, or the leash's other end is
-closed (by the supervisor, or by the kernel at the supervisor's end, SIGKILL included), it kills what is left below it
-until nothing is, and ends with the command's exit status, 128 + its number for a signal, as a shell does. Where the
+closed (`let_go`, or by the kernel at the supervisor's end, SIGKILL included), it kills what is left below it until
+nothing is, and ends with the command's exit status, 128 + its number for a signal, as a shell does. Where the
 supervisor has ended, it also removes the command's working folder, which nobody else would.
 
 Where Landlock keeps signals in, it puts itself and all below it into a domain of their own: a signal to everybody then
@@ -50,7 +50,7 @@ def main() -> None:
     close_all_but({0, 1, 2, leash, wake, waker})
     status = wait_for_either(child, leash, wake)
     end_all(supervisor if fenced else None)
-    if os.getppid() != supervisor:
+    if is_abandoned(leash):
         os.chdir("/")
         remove_folder(folder)
     sys.stdout.flush()
@@ -102,6 +102,25 @@ def wait_for_either(child: int, leash: int, wake: int) -> int:
             pid, status = ended
             if pid == child:
                 return os.waitstatus_to_exitcode(status)
+
+
+def let_go(leash: int) -> None:
+    """For the supervisor, which lives on: has the warden at the leash's other end kill everything, and closes it."""
+    with contextlib.suppress(BrokenPipeError):  # the warden has ended
+        os.write(leash, b".")
+    os.close(leash)
+
+
+def is_abandoned(leash: int) -> bool:
+    """Whether the leash's other end was closed by the kernel, and not by `let_go`.
+
+    The supervisor may still be this process's parent then: what an ending process has open is closed first.
+    """
+    os.set_blocking(leash, False)
+    try:
+        return not os.read(leash, 1)
+    except BlockingIOError:
+        return False
 
 
 def reap(options: int) -> tuple[int, int] | None:

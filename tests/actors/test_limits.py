@@ -94,10 +94,10 @@ ONLY_DISK = {
         SMALL,
         SCRATCH,
     ),
-    "folders too deep to be looked into": (
+    "folders in folders": (
         "for _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n" + REST,
         SMALL,
-        "its working folder cannot be looked into",
+        "its working folder has folders more than 64 levels deep",
     ),
 }
 CASES = [
@@ -366,15 +366,16 @@ class TestAFolderOnTheDisk:
         with pytest.raises(Hidden, match="more than 10 files"):
             folder_use(str(tmp_path), 10**9)
 
-    def test_what_lies_too_deep_to_be_counted_is_too_much(self, tmp_path):
+    @pytest.mark.parametrize(("name", "levels", "why"), [("d" * 250, 20, "too long"), ("d", 65, "more than 64 levels")])
+    def test_what_lies_too_deep_to_be_counted_is_too_much(self, tmp_path, name, levels, why):
         descriptor = os.open(tmp_path, os.O_RDONLY)
-        for _ in range(20):
-            os.mkdir("d" * 250, dir_fd=descriptor)
-            inner = os.open("d" * 250, os.O_RDONLY, dir_fd=descriptor)
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=descriptor)
+            inner = os.open(name, os.O_RDONLY, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = inner
         os.close(descriptor)
-        with pytest.raises(Hidden, match="too long"):
+        with pytest.raises(Hidden, match=why):
             folder_use(str(tmp_path), 10**9)
 
 

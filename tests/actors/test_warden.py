@@ -14,13 +14,16 @@ from actors import landlock, warden
 # Leaves its session, is forked twice, and says its number: what a plain kill of a process group misses.
 ESCAPES = """
 import os, sys, time
+told, tell = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         print(os.getpid(), flush=True)
+        os.write(tell, b".")
         time.sleep(60)
     os._exit(0)
 os.wait()
+os.read(told, 1)
 """
 NOWHERE = "/nowhere/scratch"
 # Starts a warden, says its number, and stays.
@@ -91,7 +94,7 @@ def test_what_left_the_session_ends_with_the_command(start):
 def test_all_ends_within_two_seconds_of_the_leash(start):
     process, leash = start(f"{ESCAPES}\ntime.sleep(60)")
     escaped = int(process.stdout.readline())
-    os.close(leash)
+    warden.let_go(leash)
     assert process.wait(timeout=2) == 128 + signal.SIGKILL
     assert gone(escaped)
 
@@ -101,7 +104,7 @@ def test_stopped_processes_end_too(start):
     escaped = int(process.stdout.readline())
     for pid in (escaped, *(child.pid for child in psutil.Process(process.pid).children())):
         os.kill(pid, signal.SIGSTOP)
-    os.close(leash)
+    warden.let_go(leash)
     process.wait(timeout=2)
     assert gone(escaped)
 
@@ -137,7 +140,7 @@ def test_what_forks_faster_than_it_can_be_listed_ends_at_one_stroke():
     with process:
         os.close(held)
         process.stdout.readline()
-        os.close(leash)
+        warden.let_go(leash)
         start = time.monotonic()
         process.wait(timeout=30)
         assert time.monotonic() - start < 2
@@ -165,3 +168,19 @@ def test_the_working_folder_goes_too_where_the_supervisor_was_killed(tmp_path):
         time.sleep(0.05)
     assert gone(pid)
     assert not scratch.exists()
+
+
+@pytest.mark.parametrize(("end", "abandoned"), [(os.close, True), (warden.let_go, False), (lambda leash: None, False)])
+def test_a_leash_that_nobody_let_go_of_tells_of_the_supervisors_end(end, abandoned):
+    """Not by whose child the warden is: an ending supervisor's files are closed before its children are given away."""
+    held, leash = os.pipe()
+    end(leash)
+    assert warden.is_abandoned(held) is abandoned
+
+
+def test_letting_go_of_a_warden_that_has_ended_is_no_error():
+    held, leash = os.pipe()
+    os.close(held)
+    warden.let_go(leash)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(leash)
