@@ -160,6 +160,13 @@ def test_too_much_of_the_machine_ends_as_a_limit_and_leaves_nothing(hold, tier, 
     assert not cgroups_of_this_process()
 
 
+def test_a_folder_that_takes_long_to_look_at_is_looked_at_again_all_the_same(monkeypatch):
+    monkeypatch.setattr(limits, "SHARE", 1e-9)
+    monkeypatch.setattr(limits, "LONGEST_DISK_PERIOD_S", 0.5)
+    failure = load("process", "time.sleep(1)\n" + FILL.format(path="x", mb=100) + REST, SMALL)
+    assert (failure.status, SCRATCH in failure.detail) == (Status.RESOURCE_LIMIT, True), failure
+
+
 def test_what_a_look_missed_is_ended_all_the_same(monkeypatch):
     """A process that is started while the processes are listed, say. Its warden has it, and must not be killed."""
     monkeypatch.setattr(limits, "make_cgroup", lambda *_: None)
