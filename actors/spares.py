@@ -37,8 +37,15 @@ class Spares:
 
         Raises RuntimeError: a child that fails before it has seen a model file is nobody's but the machine's fault.
         """
-        child = self.children.pop(0) if self.children else self._start(limits)
+        spare = self.children.pop(0) if self.children else None
         self.expect(self._needed - 1, limits)
+        if spare is not None:
+            try:
+                spare.wait_ready()
+                return spare
+            except ChildFailure:  # a candidate that filled the memory while it imported fails it, too
+                spare.end()
+        child = self._start(limits)
         try:
             child.wait_ready()
         except ChildFailure as failure:

@@ -68,12 +68,26 @@ def test_they_stand_still_while_a_call_is_timed_and_go_on_however_it_ends():
 
 
 def test_a_child_that_cannot_start_is_the_machines_fault():
-    spares = Spares(lambda limits: FakeChild(limits, fails=True), cpus=4)
-    spares.expect(1, LIMITS)
-    (child,) = spares.children
+    children = []
+
+    def start(limits):
+        children.append(FakeChild(limits, fails=True))
+        return children[-1]
+
     with pytest.raises(RuntimeError, match="could not start: exited"):
-        spares.take(LIMITS)
-    assert child.calls == ["wait_ready", "end"]
+        Spares(start, cpus=4).take(LIMITS)
+    assert [child.calls for child in children] == [["wait_ready", "end"]]
+
+
+def test_a_spare_one_that_a_candidate_kept_from_starting_is_replaced():
+    ready = [False, True, True]
+    spares = Spares(lambda limits: FakeChild(limits, fails=not ready.pop(0)), cpus=4)
+    spares.expect(2, LIMITS)
+    (harmed,) = spares.children
+    taken = spares.take(LIMITS)
+    assert (harmed.calls, taken.calls) == (["wait_ready", "end"], ["wait_ready"])
+    assert len(spares.children) == 1
+    assert taken not in spares.children
 
 
 def test_all_end():
