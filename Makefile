@@ -15,7 +15,7 @@ quickstart: $(INSTALLED)  ## the main job on the embedded models
 	$(BIN)/python examples/check.py results/quickstart
 
 test: $(INSTALLED)  ## all tests: two at a time, and then those whose times are judged
-	$(BIN)/python -m pytest -m 'not alone' --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m 'not alone' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
 
 lint: $(INSTALLED)  ## what CI asks of the code besides the tests

@@ -91,6 +91,7 @@ class GpuActor:
         if self.device.uuid is not None:
             number, self._beside = gpu_place(self.device.uuid)
             stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // self._beside))
+            torch.set_num_threads(1)  # its images are prepared side by side: threads for each take twice as long
         else:
             self._beside = max(1, (os.cpu_count() or 1) // (sandbox.threads or os.cpu_count() or 1))
             if sandbox.threads is not None:  # more than its share would wait for a child that has the CPU
