@@ -12,5 +12,8 @@ LONGEST = "test_command.py"
 
 
 def pytest_collection_modifyitems(items):
-    """Has the longest file begin first: as the last one it would leave one of the two processes with nothing to do."""
+    """Has the longest file begin first: as the last one it would leave one of the two processes with nothing to do.
+
+    The Makefile's `--no-loadscope-reorder` keeps it first; xdist would begin with the file that has the most tests.
+    """
     items.sort(key=lambda item: item.path.name != LONGEST)
