@@ -2,9 +2,9 @@
 
     python -m actors.child REQUESTS_FD ANSWERS_FD CONFINEMENT MODULE ...
 
-It confines itself, imports the modules, says that it is ready, and then answers one request at a time: `load` (a model
-file's source) and `generate` (prompts and seeds -> pixels). What it says of itself, its own clock included, is a claim
-of the code under test; the supervisor checks what it can.
+It confines itself, imports the modules, says that it is ready, and then answers one request at a time, each a method of
+`Requests`: `load` (a model file's source), `generate` (prompts and seeds -> pixels), and what else is asked of a side.
+What it says of itself, its own clock included, is a claim of the code under test; the supervisor checks what it can.
 """
 
 from __future__ import annotations
@@ -314,12 +314,11 @@ def main() -> None:
     prepare_process()
     Confinement.from_argument(sys.argv[3]).apply()
     threading.Thread(target=end_with, args=(requests_fd,), daemon=True).start()
-    start = time.perf_counter()
     for name in sys.argv[4:]:
         importlib.import_module(name)
     warm_up_cuda()
     channel = Channel(requests_fd, answers_fd)
-    channel.send({"import_s": time.perf_counter() - start})
+    channel.send({})
     Requests(channel).serve()
 
 

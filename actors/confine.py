@@ -49,7 +49,7 @@ class Confinement:
     """The limits of a child's processes, and outside of namespaces what it may open."""
 
     tier: str
-    processes: int | None  # of its user, threads included, where the kernel counts them for that user's namespace
+    processes: int  # of its user, threads included
     open_files: int
     file_bytes: int
     cpu_s: float
@@ -99,9 +99,8 @@ class Confinement:
             resource.RLIMIT_FSIZE: (self.file_bytes, self.file_bytes),
             resource.RLIMIT_CPU: (cpu_s, cpu_s + GRACE_S),
             resource.RLIMIT_CORE: (0, 0),
+            resource.RLIMIT_NPROC: (self.processes, self.processes),
         }
-        if self.processes is not None:
-            wanted[resource.RLIMIT_NPROC] = (self.processes, self.processes)
         for kind, (soft, hard) in wanted.items():
             most = resource.getrlimit(kind)[1]
             if most != resource.RLIM_INFINITY:

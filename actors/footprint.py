@@ -106,10 +106,11 @@ def folder_use(folder: str, enough: int) -> int:
                     entries += 1
                     if entries > MOST_ENTRIES:
                         raise Hidden(f"has more than {MOST_ENTRIES:,} files")
-                    status = entry.stat(follow_symlinks=False)
-                    used += status.st_blocks * 512
-                    if stat.S_ISDIR(status.st_mode):
-                        waiting.append((entry.path, level + 1))
+                    with contextlib.suppress(FileNotFoundError):  # it went away meanwhile; the rest still counts
+                        status = entry.stat(follow_symlinks=False)
+                        used += status.st_blocks * 512
+                        if stat.S_ISDIR(status.st_mode):
+                            waiting.append((entry.path, level + 1))
         except (FileNotFoundError, NotADirectoryError):
             continue  # it went away meanwhile
         except OSError as error:

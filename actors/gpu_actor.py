@@ -23,6 +23,8 @@ from actors.limits import resolved
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
 from actors.measure import Crowded, Measurement, Rejected
 from actors.messages import (
+    ATTEMPTS,
+    SOUND_ENDS,
     Batch,
     Finding,
     Job,
@@ -45,10 +47,6 @@ from actors.side import LoadedSide, SideFailure, failures_of
 from actors.spares import Spares
 from actors.telemetry import GpuMeter
 
-ATTEMPTS = 2  # at a pair, where a failure may not have been the candidate's
-# A candidate that ended so did all that it was asked.
-NO_FAULTS = frozenset({Status.MEASURED, Status.CONFIG_MISMATCH, Status.REJECTED})
-
 
 class ReferenceFailure(Exception):
     """The reference file could not be loaded."""
@@ -63,7 +61,7 @@ class ConfigMismatch(Exception):
 
 
 @dataclass
-class Findings:
+class PairState:
     """What is known of a pair so far; an outcome is made of it however the pair ends."""
 
     baseline: LoadedSide | None = None
@@ -80,22 +78,24 @@ class Findings:
 class GpuActor:
     """Measures pairs on the one device that Ray gave it."""
 
-    def __init__(self, sandbox: SandboxSpec, scorer: ScorerSpec, limits: Limits, name: str, gpu: bool) -> None:
+    def __init__(
+        self, sandbox: SandboxSpec, scorer: ScorerSpec, limits: Limits, name: str, gpu: bool, beside: int = 1
+    ) -> None:
         """Chooses the sandbox tier and loads the CLIP model, while children with these limits import.
 
+        beside: how many actors share the memory of a machine without a GPU; with one it is as many as there are GPUs.
         Raises SandboxError, DeviceError and ScorerError.
         """
         self.sandbox = sandbox
         self.tier = choose_tier(sandbox.tiers)
         self.device = find_device(gpu)
+        self._beside = beside
         if self.device.uuid is not None:
             number, self._beside = gpu_place(self.device.uuid)
             stay_on_cpus(number, max(1, len(os.sched_getaffinity(0)) // self._beside))
             torch.set_num_threads(1)  # its images are prepared side by side: threads for each take twice as long
-        else:
-            self._beside = max(1, (os.cpu_count() or 1) // (sandbox.threads or os.cpu_count() or 1))
-            if sandbox.threads is not None:  # more than its share would wait for a child that has the CPU
-                torch.set_num_threads(sandbox.threads)
+        elif sandbox.threads is not None:  # more than its share would wait for a child that has the CPU
+            torch.set_num_threads(sandbox.threads)
         self._health = GpuHealth(self.device, self._our_processes)
         self.warning = self._health.require_sound()  # what the driver is to say of this actor
         self._peak_flops = peak_flops("cuda" if self.device.uuid else "cpu")
@@ -121,7 +121,7 @@ class GpuActor:
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
         self._baseline_looks = KnownLooks()
         self._kernels = b""  # what CUDA compiled for it, packed
-        self._references: dict[str, ModelConfig | ChildFailure] = {}  # by the hash of the source
+        self._references: dict[str, ModelConfig] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
         self._floors: dict[str, float | None] = {}  # seconds of an image that no method reaches, likewise
 
@@ -148,7 +148,7 @@ class GpuActor:
         """One attempt at a pair, and why it is worth another one, or ""."""
         start = time.perf_counter()
         idle_s = start - self._idle_since
-        found = Findings()
+        found = PairState()
         status, detail, log = Status.MEASURED, "", ""
         try:
             self._measure(job, more_to_come, found)
@@ -167,7 +167,9 @@ class GpuActor:
             status, detail = Status.REJECTED, str(rejected)
             found.rejected = rejected.finding
         except torch.OutOfMemoryError as error:
-            status, detail = Status.OUT_OF_MEMORY, f"scoring, beside a loaded pipeline: {error}"
+            beside_candidate = found.candidate is not None and found.candidate.child.alive
+            status = Status.OUT_OF_MEMORY if beside_candidate else Status.BASELINE_FAILED
+            detail = f"scoring, beside a loaded pipeline: {error}"
         except Exception:
             status, detail, log = Status.INFRASTRUCTURE, "the harness itself failed", traceback.format_exc()
             self._drop_baseline()
@@ -205,7 +207,7 @@ class GpuActor:
         self._meter.close()
         self._health.close()
 
-    def _measure(self, job: Job, more_to_come: int, found: Findings) -> None:
+    def _measure(self, job: Job, more_to_come: int, found: PairState) -> None:
         """The way of one pair. Raises SideFailure, ReferenceFailure, ConfigMismatch and Rejected."""
         self._spares.expect(more_to_come + (1 if self._is_kept(job) else 2), job.limits)
         found.measurement = Measurement(
@@ -215,6 +217,9 @@ class GpuActor:
             found.baseline, found.baseline_kept = self._warm_baseline(job)
             found.measurement.floor_s = self._floor_s(job, found.baseline)
         reference = self._reference(job, found.baseline)
+        if not self._is_kept(job):  # it had to give way to the reference
+            with failures_of(Side.BASELINE):
+                found.baseline, found.baseline_kept = self._warm_baseline(job)
         try:
             candidate = self._warm_candidate(job, reference, found)
             found.measurement.interleaved(found.baseline, candidate)
@@ -223,22 +228,24 @@ class GpuActor:
                 raise
             found.measurement.in_blocks(self._one_at_a_time(job, reference, found))
         else:
-            self._profile(job, candidate)
+            if not self._profile(job, candidate):
+                candidate.child.end()  # one that gave no answer runs on, and nobody watches it
             if found.measurement.looks_slowed(found.baseline):
                 self._end_candidate(found)
                 if not found.held:
                     found.measurement.time_alone(found.baseline)
-        if job.baseline.sha256 not in self._profiles:
+        if job.baseline.sha256 not in self._profiles and self._is_kept(job):
             usable = self._profile(job, found.baseline)
             self._profiles[job.baseline.sha256] = found.baseline.profile
             if not usable:
                 self._drop_baseline()
 
-    def _one_at_a_time(self, job: Job, reference: ModelConfig, found: Findings) -> Iterator[LoadedSide]:
+    def _one_at_a_time(self, job: Job, reference: ModelConfig, found: PairState) -> Iterator[LoadedSide]:
         """The baseline, the candidate and the baseline again, each with the device to itself."""
         self._end_candidate(found)
         with failures_of(Side.BASELINE):
-            found.baseline, found.baseline_kept = self._warm_baseline(job)
+            found.baseline, kept = self._warm_baseline(job)
+        found.baseline_kept = found.baseline_kept and kept  # or this pair has warmed it up itself
         yield found.baseline
         self._drop_baseline()
         candidate = self._warm_candidate(job, reference, found)
@@ -249,7 +256,7 @@ class GpuActor:
             found.baseline, found.baseline_kept = self._warm_baseline(job)
         yield found.baseline
 
-    def _end_candidate(self, found: Findings) -> None:
+    def _end_candidate(self, found: PairState) -> None:
         """Ends the candidate's child, and waits until the GPU's memory is back."""
         if found.candidate is not None:
             found.candidate.child.end()
@@ -258,9 +265,9 @@ class GpuActor:
             self._end_children()  # what they hold is known within bounds alone
             found.held, found.still_held = held, self._health.wait_alone()
 
-    def _device_problem(self, status: Status, found: Findings) -> str:
+    def _device_problem(self, status: Status, found: PairState) -> str:
         """Why the GPU cannot be trusted after a pair that ended so; empty where it can. Raises DeviceError."""
-        if status in NO_FAULTS:
+        if status in SOUND_ENDS:
             return found.still_held
         self._now(None, "checking the device")
         fault = self._health.fault()
@@ -268,7 +275,7 @@ class GpuActor:
             self._health.require_own_context()
         return "; ".join(part for part in (fault, found.still_held) if part)
 
-    def _doubt(self, found: Findings) -> str:
+    def _doubt(self, found: PairState) -> str:
         """Why the end of a pair may not have been the candidate's doing; empty where it was."""
         if found.rejected is not None and found.rejected.sign is Sign.BASELINE_SLOWED:
             return "the machine may have been slow just then"
@@ -308,7 +315,7 @@ class GpuActor:
     def _is_kept(self, job: Job) -> bool:
         return self._kept is not None and self._kept[0] == job.baseline.sha256 and self._kept[1].child.alive
 
-    def _warm_candidate(self, job: Job, reference: ModelConfig, found: Findings) -> LoadedSide:
+    def _warm_candidate(self, job: Job, reference: ModelConfig, found: PairState) -> LoadedSide:
         """The candidate, loaded and warm; `found` has it as soon as it is loaded.
 
         Raises SideFailure and ConfigMismatch.
@@ -351,20 +358,25 @@ class GpuActor:
             return stated
         key = job.reference.sha256
         if key == job.baseline.sha256:
-            live: ModelConfig | ChildFailure = baseline.config
+            live = baseline.config
         else:
             if key not in self._references:
                 self._references[key] = self._live_reference(job)
             live = self._references[key]
-        if isinstance(live, ChildFailure):
-            raise ReferenceFailure(live)
         return replace(stated, **{fact: getattr(live, fact) for fact in unknown})
 
-    def _live_reference(self, job: Job) -> ModelConfig | ChildFailure:
+    def _live_reference(self, job: Job) -> ModelConfig:
+        """What the reference's pipeline is; where memory does not hold it beside the baseline, that is dropped.
+
+        Raises ReferenceFailure.
+        """
         try:
             side = self._load(Side.BASELINE, job.reference, job)
         except ChildFailure as failure:
-            return failure
+            if failure.status is Status.OUT_OF_MEMORY and self._kept is not None:
+                self._drop_baseline()
+                return self._live_reference(job)
+            raise ReferenceFailure(failure) from failure
         side.child.end()
         return side.config
 

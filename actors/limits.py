@@ -24,7 +24,7 @@ from actors.cgroup import Cgroup, make_cgroup, memory_limit
 from actors.footprint import Hidden, Process, Tree, deleted_use, folder_use, memory_use, mounted_use, read_process
 from actors.messages import Limits, Status
 
-CHILDREN = 3  # that an actor has at a time: a baseline, a candidate, and a spare one that has only imported
+CHILDREN = 3  # shares of an actor's memory: a baseline, a candidate, and the spare ones, which have only imported
 PERIOD_S = 0.2
 LONGEST_PERIOD_S = 1.0
 LONGEST_DISK_PERIOD_S = 5.0

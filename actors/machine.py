@@ -27,6 +27,7 @@ VERSIONED = (
 )
 
 
+PEAK_TRIES = 5
 PEAK_SIZES = {"cuda": 4096, "cpu": 1024}  # of a square matrix that keeps all of the device busy
 
 
@@ -75,14 +76,14 @@ def stay_on_cpus(place: int, threads: int) -> None:
     os.sched_setaffinity(0, (cpus * 2)[start : start + threads])
 
 
-def peak_flops(device: str, tries: int = 5) -> float:
+def peak_flops(device: str) -> float:
     """The most operations a second that a matrix product reaches on `device`: float16 on "cuda", float32 on "cpu"."""
     import torch
 
     size = PEAK_SIZES[device]
     matrix = torch.ones(size, size, device=device, dtype=torch.float16 if device == "cuda" else torch.float32)
     best = 0.0
-    for _ in range(tries + 1):  # the first one loads the library
+    for _ in range(PEAK_TRIES + 1):  # the first one loads the library
         start = time.perf_counter()
         torch.mm(matrix, matrix)
         if device == "cuda":

@@ -158,7 +158,7 @@ class Measurement:
         The machine may have had a slow moment. So it is a sign only where every call beside the candidate took much
         longer than every call alone. Raises SideFailure and Rejected.
         """
-        with failures_of(Side.BASELINE):
+        with self.stillness(), failures_of(Side.BASELINE):
             calls = [baseline.call(batch, 0, 0, "call_s") for batch in self.job.plan.batches[:CALLS_ALONE]]
         alone = max(row.wall_s for row, _ in calls)
         beside = min(row.wall_s for row in self.batches if row.side is Side.BASELINE and row.judged)

@@ -47,6 +47,10 @@ class Status(StrEnum):
     INFRASTRUCTURE = "infrastructure"  # the actor, the node or the harness itself failed
 
 
+ATTEMPTS = 2  # at a pair, by one actor or by two, where its failure may not have been the candidate's
+SOUND_ENDS = frozenset({Status.MEASURED, Status.CONFIG_MISMATCH, Status.REJECTED})  # no device's fault brings these
+
+
 class PoolError(RuntimeError):
     """No actor could be started; says why and what to mend."""
 

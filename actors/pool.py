@@ -22,10 +22,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from actors.machine import stay_on_cpus
-from actors.messages import Job, Outcome, PoolError, PoolSpec, Progress, Status
+from actors.messages import ATTEMPTS, SOUND_ENDS, Job, Outcome, PoolError, PoolSpec, Progress, Status
 
-ATTEMPTS = 2  # of a job whose actor died, or does not trust its device any more
-SOUND_ENDS = (Status.MEASURED, Status.CONFIG_MISMATCH, Status.REJECTED)  # that a device's fault cannot have brought
 START_S = 600.0  # an actor's start: a process, its imports from a cold disk, the CLIP model
 GRACE_S = 90.0  # beyond a job's own limits; a cut network takes Ray 64 s to notice
 CLOSE_S = 10.0
@@ -58,7 +56,7 @@ class Worker:
             spec = replace(spec, sandbox=replace(spec.sandbox, threads=len(os.sched_getaffinity(0))))
         from actors.gpu_actor import GpuActor
 
-        self.actor = GpuActor(spec.sandbox, spec.scorer, spec.limits, self.name, gpu)
+        self.actor = GpuActor(spec.sandbox, spec.scorer, spec.limits, self.name, gpu, spec.actors or 1)
         return self.actor.warning
 
     def measure(self, job: Job, more_to_come: int) -> Outcome:
@@ -184,7 +182,7 @@ class Pool:
             raise PoolError("no node of this Ray cluster offers a CPU; start one with `ray start --num-cpus`")
         count = min(cpus, self.spec.actors or 1)
         threads = cpus // count
-        self.spec = replace(self.spec, sandbox=replace(self.spec.sandbox, threads=threads))
+        self.spec = replace(self.spec, actors=count, sandbox=replace(self.spec.sandbox, threads=threads))
         return {"num_gpus": 0, "num_cpus": threads}, count
 
     def _start(self, place: int) -> Slot:

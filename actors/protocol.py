@@ -93,6 +93,8 @@ class Channel:
             if count == 0:
                 raise ChannelClosed
             view = view[count:]
+            if view and deadline is not None and time.perf_counter() > deadline:  # of one who never stops writing
+                raise TimeoutError
         return data
 
     def _wait(self, fd: int, event: int, deadline: float | None) -> None:

@@ -1,12 +1,14 @@
 """One actor, in this process, with real children: what becomes of a pair, and what is kept for the next."""
 
 import dataclasses
+import itertools
 import signal
 import time
 from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
 from actors import image_statistics
 from actors.gpu_actor import ConfigMismatch, GpuActor
@@ -146,6 +148,63 @@ def test_a_references_failure_is_not_the_candidates_and_leaves_the_baseline_warm
     assert outcome.status is Status.BASELINE_FAILED
     assert outcome.detail.startswith("of the reference")
     assert actor.measure(job(HONEST), more_to_come=0).baseline.warm_from_before
+
+
+def test_a_reference_that_memory_does_not_hold_beside_the_baseline_is_looked_at_without_it(actor, monkeypatch):
+    loads, reference = actor._load, HONEST + "# in a file of its own"
+
+    def load(side, file, job, kernels=b""):
+        if file.source == reference.encode() and actor._kept is not None:
+            raise ChildFailure(Status.OUT_OF_MEMORY, "load: CUDA out of memory")
+        return loads(side, file, job, kernels)
+
+    monkeypatch.setattr(actor, "_load", load)
+    outcome = actor.measure(job(HONEST, reference_file=reference), more_to_come=0)
+    assert (outcome.status, outcome.detail) == (Status.MEASURED, "")
+    assert not outcome.baseline.warm_from_before
+
+
+def test_a_baseline_that_was_ended_to_get_memory_back_is_not_asked_for_its_profile(actor, monkeypatch):
+    profiled = []
+    monkeypatch.setattr(actor, "_profile", lambda job, side: profiled.append(side.side) or True)
+    monkeypatch.setattr(actor, "_profiles", {})
+    monkeypatch.setattr(actor, "_health", FakeHealth(held="8 GiB are held by process 9"))
+    monkeypatch.setattr(Measurement, "looks_slowed", lambda *_: True)
+    outcome = actor.measure(job(HONEST), more_to_come=0)
+    assert (outcome.status, profiled) == (Status.MEASURED, [Side.CANDIDATE])
+
+
+def test_a_candidate_whose_profile_failed_does_not_run_beside_the_baselines(actor, monkeypatch):
+    alive = {}
+
+    def profile(job, side):
+        alive[side.side] = side.child.alive
+        if side.side is Side.BASELINE:
+            alive["candidate then"] = candidate[0].child.alive
+        candidate.append(side)
+        return side.side is Side.BASELINE
+
+    candidate = []
+    monkeypatch.setattr(actor, "_profile", profile)
+    monkeypatch.setattr(actor, "_profiles", {})
+    assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
+    assert alive == {Side.CANDIDATE: True, Side.BASELINE: True, "candidate then": False}
+
+
+@pytest.mark.parametrize(("scored", "status"), [(0, Status.BASELINE_FAILED), (2, Status.OUT_OF_MEMORY)])
+def test_scoring_without_memory_is_held_against_a_candidate_that_is_loaded(actor, monkeypatch, scored, status):
+    def crowded(self, baseline, candidate):
+        raise Crowded("no memory beside each other")
+
+    def score(images, prompts):
+        if len(images) and next(count) >= scored:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [1.0] * len(images)
+
+    count = itertools.count()
+    monkeypatch.setattr(Measurement, "interleaved", crowded)
+    monkeypatch.setattr(actor.scorer, "score", score)
+    assert actor.measure(job(HONEST), more_to_come=0).status is status, "two batches of the baseline come first"
 
 
 def test_a_warm_baseline_that_died_while_idle_is_loaded_again(actor):

@@ -3,6 +3,7 @@
 Every rogue is bounded by itself, too: should a limit not hold, it takes 1 GB or starts 200 processes, and sleeps.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -365,6 +366,21 @@ class TestAFolderOnTheDisk:
             file.truncate(10**9)
         (tmp_path / "b").write_bytes(bytes(100_000))
         assert 100_000 <= folder_use(str(tmp_path), 10**9) < 200_000
+
+    def test_a_file_that_goes_away_hides_no_other(self, tmp_path, monkeypatch):
+        scandir = os.scandir
+
+        @contextlib.contextmanager
+        def listed(path):
+            with scandir(path) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            (tmp_path / "a").unlink()
+            yield iter(entries)
+
+        (tmp_path / "a").touch()
+        (tmp_path / "b").write_bytes(bytes(100_000))
+        monkeypatch.setattr(os, "scandir", listed)
+        assert folder_use(str(tmp_path), 10**9) >= 100_000
 
     def test_too_many_files_are_too_much(self, tmp_path, monkeypatch):
         monkeypatch.setattr("actors.footprint.MOST_ENTRIES", 10)

@@ -513,6 +513,21 @@ def test_a_baseline_that_is_slower_beside_a_candidate_than_alone_is_a_sign(besid
         measurement.time_alone(baseline)
 
 
+def test_nothing_of_ours_runs_while_the_baseline_is_timed_alone():
+    held = []
+
+    @contextlib.contextmanager
+    def stillness():
+        held.append(True)
+        yield
+
+    measurement = Measurement(job_of(*BATCHES), FakeScorer(), FakeMeter(), stillness, lambda *_: None)
+    measurement.interleaved(baseline := side_of(FakeChild(), Side.BASELINE), side_of(FakeChild()))
+    calls = len(held)
+    measurement.time_alone(baseline)
+    assert (calls, len(held)) == (2 * len(BATCHES), calls + 1)
+
+
 def test_in_blocks_the_same_is_asked_and_held_against_the_last_block():
     def blocks(draw, baseline=picture):
         calls = []

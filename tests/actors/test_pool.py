@@ -129,7 +129,9 @@ def test_a_sigterm_while_ray_starts_interrupts_as_it_does_later(monkeypatch):
 def test_an_actor_takes_no_more_threads_than_it_has_cpus(monkeypatch):
     opened = []
     monkeypatch.setattr(
-        gpu_actor, "GpuActor", lambda spec, *_: opened.append(spec.threads) or SimpleNamespace(warning="")
+        gpu_actor,
+        "GpuActor",
+        lambda spec, *rest: opened.append((spec.threads, rest[-1])) or SimpleNamespace(warning=""),
     )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     before = os.sched_getaffinity(0)
@@ -139,7 +141,7 @@ def test_an_actor_takes_no_more_threads_than_it_has_cpus(monkeypatch):
         Worker("cpu 0").open(three, gpu=False, place=0)
     finally:
         os.sched_setaffinity(0, before)
-    assert opened == [1]
+    assert opened == [(1, 2)], "one thread, and half of the machine's memory"
 
 
 def test_a_gpu_that_is_not_there_is_refused_with_the_mend():
@@ -154,8 +156,8 @@ class FakeRay:
     `openings`: by actor, what its starts return or raise in turn; then no warning.
     """
 
-    def __init__(self, gpus):
-        self.gpus, self.outcomes, self.openings = gpus, {}, {}
+    def __init__(self, gpus, cpus=()):
+        self.gpus, self.cpus, self.outcomes, self.openings = gpus, cpus, {}, {}
         self.measured, self.killed, self.closed = [], [], []
 
     def is_initialized(self):
@@ -163,6 +165,9 @@ class FakeRay:
 
     def cluster_resources(self):
         return {"GPU": self.gpus}
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": cpus}} for cpus in self.cpus]
 
     def wait(self, refs, num_returns=1, timeout=None):
         return list(refs), []
@@ -202,6 +207,15 @@ class Reference:
 
     def __init__(self, answer):
         self.answer = answer
+
+
+def test_actors_on_cpus_share_the_largest_node_and_its_memory(monkeypatch):
+    fake = FakeRay(0, cpus=(4.0, 16.0))
+    monkeypatch.setattr(pool_module, "ray", fake)
+    monkeypatch.setattr(pool_module, "RemoteWorker", fake)
+    for asked, count, threads in ((None, 1, 16), (3, 3, 5), (40, 16, 1)):
+        with Pool(spec(actors=asked), lambda _: None) as pool:
+            assert (len(pool.slots), pool.spec.actors, pool.spec.sandbox.threads) == (count, count, threads)
 
 
 @pytest.fixture

@@ -110,6 +110,14 @@ def test_bytes_that_trickle_do_not_extend_the_deadline(ends):
     assert time.perf_counter() - start < 2
 
 
+def test_bytes_that_never_end_do_not_extend_the_deadline(ends, monkeypatch):
+    a, b = ends
+    monkeypatch.setattr("actors.protocol.READ_BYTES", 1)
+    a.send({"text": "there before it was asked for"})
+    with pytest.raises(TimeoutError):
+        b.receive(max_payload=0, deadline=soon(-1))
+
+
 def test_a_reader_that_never_reads_does_not_hold_the_writer(ends):
     a, _ = ends
     with pytest.raises(TimeoutError):
