@@ -98,7 +98,7 @@ class Sign(StrEnum):
     BASELINE_SLOWED = "baseline_slowed"  # the baseline is slower beside this candidate than alone
     UNLIKE_BASELINE = "unlike_baseline"  # no more like the baseline's image of the same seed than like any other
     SCORE_TOO_GOOD = "score_too_good"  # a CLIP score far above the baseline's
-    FEWER_CALLS = "fewer_calls"  # the denoiser was called less often in a batch than the declared steps
+    FEWER_CALLS = "fewer_calls"  # the denoiser was called less often in a batch than the baseline's
 
 
 # Those that end a pair as REJECTED unless a configuration names more; the others are warnings in its record.

@@ -234,8 +234,10 @@ def test_where_memory_does_not_hold_both_they_are_measured_in_blocks(actor, monk
 
 def test_a_candidate_without_memory_even_alone_is_out_of_memory(actor):
     greedy = honest_but(call="raise torch.OutOfMemoryError('CUDA out of memory')")
+    actor._drop_baseline()
     outcome = actor.measure(job(greedy), more_to_come=0)
     assert outcome.status is Status.OUT_OF_MEMORY
+    assert not outcome.baseline.warm_from_before, "this pair has warmed it up"
     assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
 
 
