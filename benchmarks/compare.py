@@ -51,8 +51,8 @@ class Protocol:
 
     @property
     def pairs_per_hour(self) -> float:
-        """Without the command's start and end."""
-        return 3600 * len(self.rows) / self.pairs_s
+        """Of pairs that were run at all, without the command's start and end."""
+        return 3600 * sum(row["wall_s"] > 0 for row in self.rows) / self.pairs_s
 
     def half_width(self, prompt_ids: Set[str]) -> float | None:
         """Median over these pairs of half the interval of the speedup, relative to the speedup."""

@@ -62,7 +62,7 @@ def findings(records: Sequence[PairRecord]) -> list[str]:
     lines = []
     for record in measured:
         low, high = record.speedup_low, record.speedup_high
-        held = low is not None and high is not None and low <= 1 <= high
+        held = low is None or high is None or low <= 1 <= high
         interval = "no interval" if low is None else f"({low:.4f} to {high:.4f})"
         batches = f"{record.batches_measured} batches"
         lines.append(f"{record.prompt_id}  {record.speedup:.4f}  {interval}  {batches}{'' if held else '  misses 1'}")

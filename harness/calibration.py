@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,8 +123,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
 
 def require_place(path: Path) -> None:
     """Raises CalibrationError where a file cannot be written, before minutes are spent on what goes into it."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise CalibrationError(f"{path}: give a file in a folder that is there as --out")
+    if os.path.isdir(path) or not os.access(path.absolute().parent, os.W_OK | os.X_OK):  # noqa: PTH112  (it never raises)
+        raise CalibrationError(f"{path}: give a file in a folder that is there, and that you may write to, as --out")
 
 
 def distinguishable(noise: float, batches: int, confidence: float) -> float:
@@ -166,7 +167,8 @@ def suggest(noise: Mapping[int, float], settings: Evaluation) -> Suggestion:
     half_width = settings.half_width
     if reached[size, batches] > half_width:
         half_width = min(math.ceil(1000 * reached[size, batches]) / 1000, 0.999)  # the key takes nothing above
-    return Suggestion(size, batches, max(batches, math.ceil(settings.prompts / size)) * size, half_width)
+    planned = max(batches, math.ceil(settings.prompts / size))  # a look before the last of them would tell less
+    return Suggestion(size, planned, planned * size, half_width)
 
 
 def apart(rows: Sequence[CalibrationRow], tolerance: float) -> list[Apart]:

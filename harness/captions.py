@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,11 +40,12 @@ def read_captions(source: str, column: str, split: str) -> list[list[str]]:
 
     datasets.disable_progress_bars()
     path = EMBEDDED_CAPTIONS.get(source, Path(source))
-    if path.suffix.lower() in BUILDERS and not path.is_file():
+    is_file = os.path.isfile(path)  # noqa: PTH113  (it never raises)
+    if path.suffix.lower() in BUILDERS and not is_file:
         raise CaptionsError(f"captions.source {source!r}: there is no such file")  # before the hub is asked for minutes
     builder = None
     try:
-        if path.is_file():
+        if is_file:
             builder = BUILDERS.get(path.suffix.lower())
             if builder is None:
                 raise CaptionsError(f"{path}: unknown kind of file; known: {', '.join(BUILDERS)}")

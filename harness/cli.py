@@ -76,7 +76,7 @@ def run(
         print_apart(console, calibration, records, settings)
     for line in read_out_of_use(out):
         console.print(plain(line, 500), style="red", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Result set: {out}", soft_wrap=True)
+    console.print(f"Result set: {out}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -164,7 +164,9 @@ def calibrate(
         raise typer.Exit(1)
     write_calibration(out, calibration)
     console.print(
-        f"Calibration: {out}; with --set pool.calibration={out} a run names devices that are apart", soft_wrap=True
+        f"Calibration: {out}; with --set pool.calibration={out} a run names devices that are apart",
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -197,16 +197,17 @@ def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
 def run_info(config: Config, seed: int, command: str, anno: Path, gen: Path) -> dict[str, Any]:
     """What run.json says of a run. The seed is kept so that a continued run asks for the same pictures.
 
-    The hashes are part of the configuration, so that a run is not continued with other tasks.
+    The hashes are part of the configuration, so that a run is not continued with other tasks. The paths are not: Ray
+    has each job run in a copy of its folder, under another name.
     """
     tasks = {
-        "anno": str(anno.absolute()),
         "anno_sha256": hashlib.sha256(anno.read_bytes()).hexdigest(),
-        "gen": str(gen.absolute()),
         "gen_sha256": hashlib.sha256(gen.read_bytes()).hexdigest(),
     }
     return {
         "config": {**config.model_dump(mode="json", exclude={"pool"}), "tasks": tasks},
+        "anno": str(anno.absolute()),
+        "gen": str(gen.absolute()),
         "seed": seed,
         "command": command,
         "started": datetime.now(UTC).isoformat(),

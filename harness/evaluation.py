@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from actors.messages import BatchRow, ImageRow, Machine, Outcome, Side, SideReport, Status
+from actors.messages import BatchRow, ImageRow, Layout, Machine, Outcome, Side, SideReport, Status
 from actors.model_config import METHODS, ModelConfig
 from harness import stats
 from harness.judge import Criteria, judged
@@ -74,6 +74,7 @@ def _pair_facts(
             # Values that no sound actor sends must not end the run, nor pass for a measurement.
             status, detail = Status.INFRASTRUCTURE, f"the measured values cannot be used: {error}"
     baseline = _cost_columns(Side.BASELINE, outcome.baseline, outcome.batches)
+    in_blocks = outcome.layout is Layout.BLOCKS
     return PairFacts(
         prompt_id=outcome.pair,
         status=status,
@@ -82,7 +83,8 @@ def _pair_facts(
         confidence=looks.confidence,
         batches_measured=len(paired_batches(outcome.batches)),
         batches_planned=looks.planned,
-        batches_repeated=len({row.batch for row in outcome.batches if not row.judged}),
+        # In blocks the calls that are not judged are those in turns that memory did not allow.
+        batches_repeated=0 if in_blocks else len({row.batch for row in outcome.batches if not row.judged}),
         batches_marked=len({row.batch for row in outcome.batches if row.judged and row.marks}),
         images_measured=len(outcome.images),
         layout=outcome.layout,

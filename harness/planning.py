@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import secrets
 import zlib
 from dataclasses import dataclass
@@ -58,6 +60,11 @@ def find_model(name: str, beside: Path) -> str:
         ) from error
 
 
+def as_seen(name: str) -> str:
+    """A model's name as a path in a child's working folder: "./model/" is "model"."""
+    return name if Path(name).is_absolute() else posixpath.normpath(name)
+
+
 class FileReader:
     """Reads the model files of a run, each one once, and gathers the local models that trusted ones name."""
 
@@ -65,9 +72,9 @@ class FileReader:
         self.config = config
         self.models = {name: str(folder) for name, folder in EMBEDDED_PIPELINES.items()}
         for name, folder in config.models.items():
-            if not folder.is_dir():
+            if not os.path.isdir(folder):  # noqa: PTH112  (it never raises)
                 raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
-            self.models[name] = str(folder.absolute())
+            self.models[as_seen(name)] = str(folder.absolute())
         self._configured = frozenset(self.models)
         self._read: dict[Path, tuple[ModelFile, SourceFacts]] = {}
 
@@ -86,14 +93,25 @@ class FileReader:
         """
         file, facts = self.read(path)
         name = facts.config.model_id if facts.config else None
-        if name is not None and name not in self._configured:
-            folder = find_model(name, path.absolute().parent)
-            if self.models.setdefault(name, folder) != folder:
+        if name is not None and as_seen(name) not in self._configured:
+            folder, seen = find_model(name, path.absolute().parent), as_seen(name)
+            self._require_place(path, seen)
+            if self.models.setdefault(seen, folder) != folder:
                 raise ModelNotFound(
-                    f"{path}: the model {name!r} is {folder} here and {self.models[name]} for another file of this "
+                    f"{path}: the model {name!r} is {folder} here and {self.models[seen]} for another file of this "
                     "run; name them by absolute paths, or under `models` in the configuration"
                 )
         return file, facts
+
+    def _require_place(self, path: Path, name: str) -> None:
+        """Raises ModelNotFound where a child cannot see a model under this name beside those that it sees already."""
+        others = () if Path(name).is_absolute() else self.models.keys() - {name}
+        for other in others:
+            if Path(other).is_relative_to(name) or Path(name).is_relative_to(other):
+                raise ModelNotFound(
+                    f"{path}: the model {name!r} and {other!r} of this run lie in each other; name one of them by an "
+                    "absolute path"
+                )
 
 
 def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: FileReader) -> Planned:

@@ -164,9 +164,9 @@ class ResultSet:
 
 
 def _run_info(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise ResultSetError(f"{folder}: there is no such folder; give the --out of a run")
     info = read_run_info(folder)
+    if info is None and not folder.is_dir():
+        raise ResultSetError(f"{folder}: there is no such folder; give the --out of a run")
     if info is None:
         raise ResultSetError(f"{folder}: the folder is empty; give the --out of a run")
     return info

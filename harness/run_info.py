@@ -23,12 +23,15 @@ def read_run_info(folder: Path) -> dict[str, Any] | None:
 
     Raises ResultSetError where the folder holds something else than a result set of this version.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ResultSetError(f"{folder}: this is a file; give a folder as --out")
     path = folder / "run.json"
-    if not path.exists():
-        _refuse_strangers(folder)
-        return None
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ResultSetError(f"{folder}: this is a file; give a folder as --out")
+        if not path.exists():
+            _refuse_strangers(folder)
+            return None
+    except OSError as error:
+        raise ResultSetError(f"{folder}: cannot be read: {error.strerror}; give another folder") from None
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

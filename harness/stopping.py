@@ -37,7 +37,7 @@ class StopWhenKnown:
         if not in_doubt and asked_for_time:
             return Stopped.VERDICT
         narrow = relative_half_width(found) <= self.half_width
-        return Stopped.PRECISION if narrow and Reason.QUALITY not in in_doubt else None
+        return Stopped.PRECISION if narrow and in_doubt <= {Reason.SPEEDUP} else None
 
 
 @dataclass(frozen=True)

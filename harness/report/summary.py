@@ -16,9 +16,9 @@ from harness.judge import NOT_GIVEN, Counts, Spent, Summary
 from harness.modelfile import Comparison
 from harness.records import PairRecord, Verdict
 from harness.report import text
+from harness.report.display import DETAIL_LENGTH, ID_LENGTH
 
 DETAIL_AT_LEAST = 44  # columns of the screen; with fewer, details stand below the table
-DETAIL_LENGTH = 240
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _task(record: PairRecord) -> str:
 
 
 COLUMNS = (
-    Column("Pair", 0, lambda record: text.plain(record.prompt_id, 24)),
+    Column("Pair", 0, lambda record: text.plain(record.prompt_id, ID_LENGTH)),
     Column("Task", 9, _task),
     Column("Methods", 8, lambda record: text.plain(text.methods(record), 28)),
     Column("Verdict", 0, text.verdict),
@@ -166,7 +166,9 @@ def _print_details(console: Console, records: Sequence[PairRecord]) -> None:
     grid.add_column()
     for record in records:
         if record.verdict is not Verdict.PASS or text.warnings(record):
-            grid.add_row(Text(text.plain(record.prompt_id, 24)), Text(text.plain(text.detail(record), DETAIL_LENGTH)))
+            grid.add_row(
+                Text(text.plain(record.prompt_id, ID_LENGTH)), Text(text.plain(text.detail(record), DETAIL_LENGTH))
+            )
     if grid.row_count:
         console.print()
         console.print(Text("Why pairs did not pass, and warnings", style="bold"))

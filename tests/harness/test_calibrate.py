@@ -119,6 +119,11 @@ def test_the_smallest_batch_size_that_is_quiet_enough_is_suggested():
     assert distinguishable(0.01, found.batches, 0.95) <= 0.02 < distinguishable(0.01, found.batches // 2, 0.95)
 
 
+def test_the_batches_of_a_suggestion_are_those_that_its_prompts_make():
+    found = suggest({4: 0.001}, Evaluation(half_width=0.02, prompts=64))
+    assert (found.batches, found.prompts) == (16, 64), "the fourth look of sixteen tells less than the fourth of four"
+
+
 def test_where_16_batches_are_not_enough_the_quietest_gets_more():
     found = suggest({1: 0.06, 4: 0.04, 16: 0.045}, Evaluation(half_width=0.02))
     assert found.batch_size == 4
@@ -208,7 +213,7 @@ def test_what_is_no_calibration_at_all_is_said_so(tmp_path, text):
         read_calibration(tmp_path / "c.json")
 
 
-def test_a_file_that_cannot_be_read_or_written_is_said_so(tmp_path):
+def test_a_file_that_cannot_be_read_or_written_is_said_so(tmp_path, monkeypatch):
     with pytest.raises(CalibrationError, match="No such file"):
         read_calibration(tmp_path / "none.json")
     for path in (tmp_path, tmp_path / "none" / "c.json"):
@@ -217,6 +222,9 @@ def test_a_file_that_cannot_be_read_or_written_is_said_so(tmp_path):
         with pytest.raises(CalibrationError, match="--out"):
             write_calibration(path, calibration())
     require_place(tmp_path / "c.json")
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(CalibrationError, match="may write to"):
+        require_place(tmp_path / "c.json")
 
 
 # What is asked of the actors, with a pool that measures nothing

@@ -9,11 +9,12 @@ import pytest
 from actors.messages import Batch, Job, Outcome, Status
 from actors.tiers import model_root
 from harness import driver, run
-from harness.captions import Prompts
+from harness.captions import CaptionsError, Prompts, read_captions
 from harness.config import Config, ConfigError, load_config
 from harness.driver import pool_spec, require_fitting_scorer
 from harness.planning import FileReader, ModelNotFound, Planned, find_model, plan_pair
-from harness.run_info import ResultSetError
+from harness.result_set import ResultSet
+from harness.run_info import ResultSetError, read_run_info
 from harness.tasks import load_pairs
 from tests.harness.record_samples import batches
 
@@ -122,6 +123,46 @@ def test_one_name_for_two_folders_is_refused(tmp_path):
     (tmp_path / "two" / "b.py").write_text(source(model="./model"))
     with pytest.raises(ModelNotFound, match="absolute"):
         reader.read_trusted(tmp_path / "two" / "b.py")
+
+
+def test_a_model_has_one_place_in_a_child_however_files_spell_its_name(tmp_path):
+    (tmp_path / "model").mkdir()
+    _, reader = planned(tmp_path, source(model="model"), source(model="./model"), source(model="model/"))
+    assert reader.models["model"] == str(tmp_path / "model")
+    assert len(reader.models) == 2, "that one, and the embedded one"
+
+
+def test_models_that_lie_in_each_other_are_refused(tmp_path):
+    (tmp_path / "sd" / "v1").mkdir(parents=True)
+    for inner, outer in (("sd/v1", "sd"), ("sd", "sd/v1")):
+        plan, _ = planned(tmp_path, source(model=inner), source(model=inner), source(model=outer))
+        assert plan.next.status is Status.BASELINE_FAILED
+        assert "lie in each other" in plan.next.detail
+
+
+def test_a_run_goes_on_where_its_folder_has_another_name(tmp_path):
+    infos = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for file in ("anno.json", "gen.json"):
+            (tmp_path / name / file).write_text("[]")
+        infos.append(driver.run_info(Config(), 1, "run", tmp_path / name / "anno.json", tmp_path / name / "gen.json"))
+    assert infos[0]["config"] == infos[1]["config"]
+    (tmp_path / "two" / "gen.json").write_text("[{}]")
+    other = driver.run_info(Config(), 1, "run", tmp_path / "two" / "anno.json", tmp_path / "two" / "gen.json")
+    assert other["config"] != infos[0]["config"]
+
+
+def test_a_path_that_cannot_be_looked_at_is_said_in_a_line(tmp_path):
+    nowhere = tmp_path / ("x" * 300)
+    with pytest.raises(ResultSetError, match="too long"):
+        read_run_info(nowhere)
+    with pytest.raises(ResultSetError, match="too long"):
+        ResultSet.load(nowhere)
+    with pytest.raises(CaptionsError, match=r"captions\.source"):
+        read_captions(f"{nowhere}.txt", "captions", "train")
+    with pytest.raises(ConfigError, match=r"models\.sd"):
+        FileReader(load_config(None, [f"models={{sd: {nowhere}}}"]))
 
 
 def test_a_configured_model_must_be_a_folder(tmp_path):

@@ -493,6 +493,14 @@ def test_blocks_take_the_middle_of_the_baselines_two_and_widen_the_interval_by_t
     assert kept.speedup_high == pytest.approx(2.0 * 1.21)
 
 
+def test_in_blocks_nothing_was_repeated():
+    crowded = [dataclasses.replace(row, batch=9, judged=False) for row in batches(1)]
+    rows = batches(3)
+    again = [row for row in rows if row.side is Side.BASELINE]
+    kept = made(batches=(*crowded, *rows, *again), layout=Layout.BLOCKS)
+    assert (kept.batches_measured, kept.batches_repeated) == (3, 0)
+
+
 def test_what_each_side_cost():
     profile = Profile(gpu_s=1.1, launches=5_000, top_kernels=(("gemm", 0.5), ("softmax", 0.25)))
     compiled = dataclasses.replace(LIVE, methods=("torch_compile",))

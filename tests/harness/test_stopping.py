@@ -44,6 +44,10 @@ def test_a_requirement_inside_a_narrow_interval_ends_it_too():
     assert stop_after(16, noise=0.005, req_speedup=2.0, half_width=0.0001) is None
 
 
+def test_a_latency_in_doubt_goes_on_though_the_speedup_is_known_well():
+    assert stop_after(8, noise=0.001, req_latency_s=0.55) is None
+
+
 def test_without_a_demand_on_time_the_speedup_is_to_be_known_well():
     assert stop_after(8, noise=0.05) is None
     assert stop_after(8, noise=0.001) is Stopped.PRECISION
