@@ -65,7 +65,7 @@ class PairState:
     """What is known of a pair so far; an outcome is made of it however the pair ends."""
 
     baseline: LoadedSide | None = None
-    baseline_kept: bool = False
+    baseline_kept: bool = False  # from an earlier pair
     candidate: LoadedSide | None = None
     measurement: Measurement | None = None
     tried: bool = False  # a candidate was loaded, or failed to
@@ -209,20 +209,19 @@ class GpuActor:
 
     def _measure(self, job: Job, more_to_come: int, found: PairState) -> None:
         """The way of one pair. Raises SideFailure, ReferenceFailure, ConfigMismatch and Rejected."""
-        self._spares.expect(more_to_come + (1 if self._is_kept(job) else 2), job.limits)
+        found.baseline_kept = self._kept_for(job) is not None
+        self._spares.expect(more_to_come + (1 if found.baseline_kept else 2), job.limits)
         found.measurement = Measurement(
             job, self.scorer, self._meter, self._spares.still, self._report(job), self._baseline_looks
         )
+        baseline = self._warm_baseline(job, found)
         with failures_of(Side.BASELINE):
-            found.baseline, found.baseline_kept = self._warm_baseline(job)
-            found.measurement.floor_s = self._floor_s(job, found.baseline)
-        reference = self._reference(job, found.baseline)
-        if not self._is_kept(job):  # it had to give way to the reference
-            with failures_of(Side.BASELINE):
-                found.baseline, found.baseline_kept = self._warm_baseline(job)
+            found.measurement.floor_s = self._floor_s(job, baseline)
+        reference = self._reference(job, baseline)
+        baseline = self._warm_baseline(job, found)  # again, where it had to give way to the reference
         try:
             candidate = self._warm_candidate(job, reference, found)
-            found.measurement.interleaved(found.baseline, candidate)
+            found.measurement.interleaved(baseline, candidate)
         except (SideFailure, Crowded, torch.OutOfMemoryError) as failed:
             if isinstance(failed, SideFailure) and failed.failure.status is not Status.OUT_OF_MEMORY:
                 raise
@@ -230,31 +229,27 @@ class GpuActor:
         else:
             if not self._profile(job, candidate):
                 candidate.child.end()  # one that gave no answer runs on, and nobody watches it
-            if found.measurement.looks_slowed(found.baseline):
+            if found.measurement.looks_slowed(baseline):
                 self._end_candidate(found)
                 if not found.held:
-                    found.measurement.time_alone(found.baseline)
-        if job.baseline.sha256 not in self._profiles and self._is_kept(job):
-            usable = self._profile(job, found.baseline)
-            self._profiles[job.baseline.sha256] = found.baseline.profile
+                    found.measurement.time_alone(baseline)
+        kept = self._kept_for(job)  # None where it was ended to get memory back
+        if kept is not None and job.baseline.sha256 not in self._profiles:
+            usable = self._profile(job, kept)
+            self._profiles[job.baseline.sha256] = kept.profile
             if not usable:
                 self._drop_baseline()
 
     def _one_at_a_time(self, job: Job, reference: ModelConfig, found: PairState) -> Iterator[LoadedSide]:
         """The baseline, the candidate and the baseline again, each with the device to itself."""
         self._end_candidate(found)
-        with failures_of(Side.BASELINE):
-            found.baseline, kept = self._warm_baseline(job)
-        found.baseline_kept = found.baseline_kept and kept  # or this pair has warmed it up itself
-        yield found.baseline
+        yield self._warm_baseline(job, found)
         self._drop_baseline()
         candidate = self._warm_candidate(job, reference, found)
         yield candidate
         self._profile(job, candidate)
         self._end_candidate(found)
-        with failures_of(Side.BASELINE):
-            found.baseline, found.baseline_kept = self._warm_baseline(job)
-        yield found.baseline
+        yield self._warm_baseline(job, found)
 
     def _end_candidate(self, found: PairState) -> None:
         """Ends the candidate's child, and waits until the GPU's memory is back."""
@@ -284,18 +279,21 @@ class GpuActor:
         side, failure = found.failed.side, found.failed.failure
         return why_repeat(side, failure, beside=found.tried, crowd=self._health.crowd)
 
-    def _warm_baseline(self, job: Job) -> tuple[LoadedSide, bool]:
-        """The baseline's warm side, and whether it was kept from an earlier pair. Raises ChildFailure."""
-        if self._kept is not None and self._is_kept(job):
-            return self._kept[1], True
-        self._drop_baseline()
-        self._now(job, "baseline: load and warm-up")
-        side = self._load(Side.BASELINE, job.baseline, job)
-        self._kept = job.baseline.sha256, side
-        side.warm_up(job.plan)
-        side.profile = self._profiles.get(job.baseline.sha256)
-        self._kernels = side.give_kernels()
-        return side, False
+    def _warm_baseline(self, job: Job, found: PairState) -> LoadedSide:
+        """The baseline, warm from before or loaded now; `found` has it once it is warm. Raises SideFailure."""
+        side = self._kept_for(job)
+        if side is None:
+            self._drop_baseline()
+            self._now(job, "baseline: load and warm-up")
+            with failures_of(Side.BASELINE):
+                side = self._load(Side.BASELINE, job.baseline, job)
+                self._kept = job.baseline.sha256, side
+                side.warm_up(job.plan)
+                side.profile = self._profiles.get(job.baseline.sha256)
+                self._kernels = side.give_kernels()
+            found.baseline_kept = False
+        found.baseline = side
+        return side
 
     def _floor_s(self, job: Job, baseline: LoadedSide) -> float | None:
         """Seconds of an image that no method reaches, by the baseline's work; None where that cannot be counted.
@@ -312,8 +310,11 @@ class GpuActor:
             self._floors[key] = work_floor_s(work, self._peak_flops) if work else None
         return self._floors[key]
 
-    def _is_kept(self, job: Job) -> bool:
-        return self._kept is not None and self._kept[0] == job.baseline.sha256 and self._kept[1].child.alive
+    def _kept_for(self, job: Job) -> LoadedSide | None:
+        """The job's baseline, if it is the one that is kept and its child still runs."""
+        if self._kept is None or self._kept[0] != job.baseline.sha256 or not self._kept[1].child.alive:
+            return None
+        return self._kept[1]
 
     def _warm_candidate(self, job: Job, reference: ModelConfig, found: PairState) -> LoadedSide:
         """The candidate, loaded and warm; `found` has it as soon as it is loaded.

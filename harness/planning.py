@@ -60,7 +60,7 @@ def find_model(name: str, beside: Path) -> str:
         ) from error
 
 
-def as_seen(name: str) -> str:
+def _as_seen(name: str) -> str:
     """A model's name as a path in a child's working folder: "./model/" is "model"."""
     return name if Path(name).is_absolute() else posixpath.normpath(name)
 
@@ -74,7 +74,7 @@ class FileReader:
         for name, folder in config.models.items():
             if not os.path.isdir(folder):  # noqa: PTH112  (it never raises)
                 raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
-            self.models[as_seen(name)] = str(folder.absolute())
+            self.models[_as_seen(name)] = str(folder.absolute())
         self._configured = frozenset(self.models)
         self._read: dict[Path, tuple[ModelFile, SourceFacts]] = {}
 
@@ -93,8 +93,8 @@ class FileReader:
         """
         file, facts = self.read(path)
         name = facts.config.model_id if facts.config else None
-        if name is not None and as_seen(name) not in self._configured:
-            folder, seen = find_model(name, path.absolute().parent), as_seen(name)
+        if name is not None and (seen := _as_seen(name)) not in self._configured:
+            folder = find_model(name, path.absolute().parent)
             self._require_place(path, seen)
             if self.models.setdefault(seen, folder) != folder:
                 raise ModelNotFound(

@@ -165,10 +165,9 @@ class ResultSet:
 
 def _run_info(folder: Path) -> dict[str, Any]:
     info = read_run_info(folder)
-    if info is None and not folder.is_dir():
-        raise ResultSetError(f"{folder}: there is no such folder; give the --out of a run")
     if info is None:
-        raise ResultSetError(f"{folder}: the folder is empty; give the --out of a run")
+        why = "the folder is empty" if folder.is_dir() else "there is no such folder"
+        raise ResultSetError(f"{folder}: {why}; give the --out of a run")
     return info
 
 
