@@ -23,6 +23,7 @@ SLOW_BUT_SMALL = honest_but(call="import time; time.sleep(0.5)")
 TORCH_ALONE = "sandbox.preimports=[torch]"
 SMALL = [
     "evaluation.prompts=4",
+    "evaluation.seed=1726292070",  # four images are few: with other prompts an honest candidate may end otherwise
     "evaluation.batch_size=1",
     "evaluation.max_warmup_batches=2",
     "call.guidance_scale=5.0",
