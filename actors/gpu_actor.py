@@ -10,24 +10,24 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
 import torch
 
+from actors.cgroup import oom_kills
+from actors.draws import CALLS_ALONE, Draw, draw
 from actors.gpu_health import GpuHealth, why_repeat
-from actors.image_statistics import KnownLooks
-from actors.integrity import work_floor_s
 from actors.limits import resolved
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
 from actors.measure import Crowded, Measurement, Rejected
 from actors.messages import (
-    ATTEMPTS,
     SOUND_ENDS,
     Batch,
     Finding,
     Job,
+    Layout,
     Limits,
     Machine,
     ModelFile,
@@ -46,6 +46,7 @@ from actors.scoring import Scorer
 from actors.side import LoadedSide, SideFailure, failures_of
 from actors.spares import Spares
 from actors.telemetry import GpuMeter
+from actors.timing_signs import work_floor_s
 
 
 class ReferenceFailure(Exception):
@@ -69,6 +70,7 @@ class PairState:
     candidate: LoadedSide | None = None
     measurement: Measurement | None = None
     tried: bool = False  # a candidate was loaded, or failed to
+    oom_kills: int | None = None  # by the kernel, on this machine, when the pair began
     failed: SideFailure | None = None
     rejected: Finding | None = None  # the sign that ended it
     held: str = ""  # what was held on the GPU after the candidate's end, ...
@@ -79,14 +81,22 @@ class GpuActor:
     """Measures pairs on the one device that Ray gave it."""
 
     def __init__(
-        self, sandbox: SandboxSpec, scorer: ScorerSpec, limits: Limits, name: str, gpu: bool, beside: int = 1
+        self,
+        sandbox: SandboxSpec,
+        scorer: ScorerSpec,
+        limits: Limits,
+        captions: Sequence[Sequence[str]],
+        name: str,
+        gpu: bool,
+        beside: int = 1,
     ) -> None:
         """Chooses the sandbox tier and loads the CLIP model, while children with these limits import.
 
+        captions: of each row of the data set; prompts are drawn from them.
         beside: how many actors share the memory of a machine without a GPU; with one it is as many as there are GPUs.
         Raises SandboxError, DeviceError and ScorerError.
         """
-        self.sandbox = sandbox
+        self.sandbox, self.captions = sandbox, captions
         self.tier = choose_tier(sandbox.tiers)
         self.device = find_device(gpu)
         self._beside = beside
@@ -119,7 +129,6 @@ class GpuActor:
         self._meter = GpuMeter(self.device.uuid, self._our_processes)
         self._idle_since = time.perf_counter()
         self._kept: tuple[str, LoadedSide] | None = None  # the warm baseline, under its key
-        self._baseline_looks = KnownLooks()
         self._kernels = b""  # what CUDA compiled for it, packed
         self._references: dict[str, ModelConfig] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
@@ -135,30 +144,36 @@ class GpuActor:
         Never raises for what a pair does. more_to_come: jobs that are waiting, for which children are made ready
         meanwhile. Raises DeviceError where this process itself has lost its GPU while others can use it.
         """
-        outcome, doubt = self._attempt(job, more_to_come)
-        if doubt and not outcome.device_problem and job.attempt < ATTEMPTS:
+        outcome, doubt = self._attempt(job, more_to_come, last=False)
+        if doubt and not outcome.device_problem:
             self._end_children()
-            again, _ = self._attempt(replace(job, attempt=job.attempt + 1), more_to_come)
+            fresh = replace(job, attempt=job.attempt + 1, plan=job.plan.afresh("once more"))
+            again, _ = self._attempt(fresh, more_to_come, last=True)
             outcome = second_attempt(outcome, again, doubt)
         if outcome.device_problem:
             self._end_children()
         return outcome
 
-    def _attempt(self, job: Job, more_to_come: int) -> tuple[Outcome, str]:
-        """One attempt at a pair, and why it is worth another one, or ""."""
+    def _attempt(self, job: Job, more_to_come: int, last: bool) -> tuple[Outcome, str]:
+        """One attempt at a pair, and why it is worth another one, or "".
+
+        last: there is none after it, so a baseline that failed beside the candidate is tried alone now.
+        """
         start = time.perf_counter()
         idle_s = start - self._idle_since
-        found = PairState()
+        found = PairState(oom_kills=oom_kills())
         status, detail, log = Status.MEASURED, "", ""
         try:
             self._measure(job, more_to_come, found)
         except SideFailure as failed:
             failure = failed.failure
             status, detail, log = failure.status, failure.detail, failure.log
+            found.failed = failed
             if failed.side is Side.BASELINE:
                 self._drop_baseline()
                 status, detail = Status.BASELINE_FAILED, f"of the baseline: {failure.status}: {failure.detail}"
-            found.failed = failed
+                if last and found.tried and self._is_blamed_on_candidate(job, found):
+                    status = Status.HINDERED_BASELINE
         except ReferenceFailure as failed:
             status, detail, log = Status.BASELINE_FAILED, f"of the reference: {failed}", failed.failure.log
         except ConfigMismatch as mismatch:
@@ -201,6 +216,34 @@ class GpuActor:
         )
         return outcome, self._doubt(found)
 
+    def _is_blamed_on_candidate(self, job: Job, found: PairState) -> bool:
+        """Whether a baseline that failed once more after a candidate was loaded works where there is none.
+
+        Not where the kernel has ended processes for memory meanwhile: then the machine holds too little of it.
+        """
+        self._end_candidate(found)
+        if found.held or self._oom_killed(found):
+            return False
+        alone = replace(job, plan=job.plan.afresh("alone"))
+        draw = self._draw(alone, Layout.INTERLEAVED)
+        self._now(job, "baseline: once more, alone")
+        try:
+            side = self._warm_baseline(alone, draw, found)
+            for batch in draw.alone[:CALLS_ALONE]:
+                side.call(batch, 0, 0, "call_s")
+        except (SideFailure, ChildFailure, RuntimeError):  # the last one: no child could start, so nothing is known
+            self._drop_baseline()
+            return False
+        return True
+
+    def _oom_killed(self, found: PairState) -> bool:
+        """Whether the kernel has ended a process of this machine for memory since the pair began."""
+        now = oom_kills()
+        return now is not None and found.oom_kills is not None and now > found.oom_kills
+
+    def _draw(self, job: Job, layout: Layout) -> Draw:
+        return draw(self.captions, job.plan, layout)
+
     def close(self) -> None:
         """Ends every child that is kept."""
         self._end_children()
@@ -211,45 +254,45 @@ class GpuActor:
         """The way of one pair. Raises SideFailure, ReferenceFailure, ConfigMismatch and Rejected."""
         found.baseline_kept = self._kept_for(job) is not None
         self._spares.expect(more_to_come + (1 if found.baseline_kept else 2), job.limits)
-        found.measurement = Measurement(
-            job, self.scorer, self._meter, self._spares.still, self._report(job), self._baseline_looks
-        )
-        baseline = self._warm_baseline(job, found)
+        draw = self._draw(job, Layout.INTERLEAVED)
+        found.measurement = Measurement(job, self.scorer, self._meter, self._spares.still, self._report(job))
+        baseline = self._warm_baseline(job, draw, found)
         with failures_of(Side.BASELINE):
-            found.measurement.floor_s = self._floor_s(job, baseline)
+            found.measurement.floor_s = self._floor_s(job, draw, baseline)
         reference = self._reference(job, baseline)
-        baseline = self._warm_baseline(job, found)  # again, where it had to give way to the reference
+        baseline = self._warm_baseline(job, draw, found)  # again, where it had to give way to the reference
         try:
-            candidate = self._warm_candidate(job, reference, found)
-            found.measurement.interleaved(baseline, candidate)
+            candidate = self._warm_candidate(job, draw, reference, found)
+            found.measurement.interleaved(draw, baseline, candidate)
         except (SideFailure, Crowded, torch.OutOfMemoryError) as failed:
             if isinstance(failed, SideFailure) and failed.failure.status is not Status.OUT_OF_MEMORY:
                 raise
-            found.measurement.in_blocks(self._one_at_a_time(job, reference, found))
+            blocks = self._draw(job, Layout.BLOCKS)
+            found.measurement.in_blocks(blocks, self._one_at_a_time(job, blocks, reference, found))
         else:
-            if not self._profile(job, candidate):
+            if not self._profile(job, candidate, draw.profile):
                 candidate.child.end()  # one that gave no answer runs on, and nobody watches it
             if found.measurement.looks_slowed(baseline):
                 self._end_candidate(found)
                 if not found.held:
-                    found.measurement.time_alone(baseline)
+                    found.measurement.time_alone(draw, baseline)
         kept = self._kept_for(job)  # None where it was ended to get memory back
         if kept is not None and job.baseline.sha256 not in self._profiles:
-            usable = self._profile(job, kept)
+            usable = self._profile(job, kept, draw.profile)
             self._profiles[job.baseline.sha256] = kept.profile
             if not usable:
                 self._drop_baseline()
 
-    def _one_at_a_time(self, job: Job, reference: ModelConfig, found: PairState) -> Iterator[LoadedSide]:
+    def _one_at_a_time(self, job: Job, draw: Draw, reference: ModelConfig, found: PairState) -> Iterator[LoadedSide]:
         """The baseline, the candidate and the baseline again, each with the device to itself."""
         self._end_candidate(found)
-        yield self._warm_baseline(job, found)
+        yield self._warm_baseline(job, draw, found)
         self._drop_baseline()
-        candidate = self._warm_candidate(job, reference, found)
+        candidate = self._warm_candidate(job, draw, reference, found)
         yield candidate
-        self._profile(job, candidate)
+        self._profile(job, candidate, draw.profile)
         self._end_candidate(found)
-        yield self._warm_baseline(job, found)
+        yield self._warm_baseline(job, draw, found)
 
     def _end_candidate(self, found: PairState) -> None:
         """Ends the candidate's child, and waits until the GPU's memory is back."""
@@ -277,9 +320,10 @@ class GpuActor:
         if found.failed is None:
             return ""
         side, failure = found.failed.side, found.failed.failure
-        return why_repeat(side, failure, beside=found.tried, crowd=self._health.crowd)
+        oom_killed = self._oom_killed(found)
+        return why_repeat(side, failure, beside=found.tried, crowd=self._health.crowd, oom_killed=oom_killed)
 
-    def _warm_baseline(self, job: Job, found: PairState) -> LoadedSide:
+    def _warm_baseline(self, job: Job, draw: Draw, found: PairState) -> LoadedSide:
         """The baseline, warm from before or loaded now; `found` has it once it is warm. Raises SideFailure."""
         side = self._kept_for(job)
         if side is None:
@@ -288,24 +332,23 @@ class GpuActor:
             with failures_of(Side.BASELINE):
                 side = self._load(Side.BASELINE, job.baseline, job)
                 self._kept = job.baseline.sha256, side
-                side.warm_up(job.plan)
+                side.warm_up(job.plan, draw.warmup)
                 side.profile = self._profiles.get(job.baseline.sha256)
                 self._kernels = side.give_kernels()
             found.baseline_kept = False
         found.baseline = side
         return side
 
-    def _floor_s(self, job: Job, baseline: LoadedSide) -> float | None:
+    def _floor_s(self, job: Job, draw: Draw, baseline: LoadedSide) -> float | None:
         """Seconds of an image that no method reaches, by the baseline's work; None where that cannot be counted.
 
         Raises ChildFailure.
         """
         key = job.baseline.sha256
         if key not in self._floors:
-            first = job.plan.warmup[0] if job.plan.warmup else None
-            # Counting makes a compiled pipeline compile again.
-            if first is None or "torch_compile" in baseline.config.methods:
+            if "torch_compile" in baseline.config.methods:  # counting makes a compiled pipeline compile again
                 return None
+            first = draw.alone[0]
             work = baseline.count_work(Batch(first.prompts[:1], first.seeds[:1]))
             self._floors[key] = work_floor_s(work, self._peak_flops) if work else None
         return self._floors[key]
@@ -316,7 +359,7 @@ class GpuActor:
             return None
         return self._kept[1]
 
-    def _warm_candidate(self, job: Job, reference: ModelConfig, found: PairState) -> LoadedSide:
+    def _warm_candidate(self, job: Job, draw: Draw, reference: ModelConfig, found: PairState) -> LoadedSide:
         """The candidate, loaded and warm; `found` has it as soon as it is loaded.
 
         Raises SideFailure and ConfigMismatch.
@@ -329,11 +372,11 @@ class GpuActor:
         require_same(reference, side.config)
         self._now(job, "candidate: warm-up")
         with failures_of(Side.CANDIDATE):
-            side.warm_up(job.plan)
+            side.warm_up(job.plan, draw.warmup)
         require_same(reference, side.config)
         return side
 
-    def _profile(self, job: Job, side: LoadedSide) -> bool:
+    def _profile(self, job: Job, side: LoadedSide, batch: Batch) -> bool:
         """Looks where the time of a call goes, on a GPU. All that is judged has been measured: a failure costs nothing.
 
         Returns whether the child can be timed again: not after a failure, nor where it may have made CUDA graphs, which
@@ -343,7 +386,7 @@ class GpuActor:
             return True
         self._now(job, f"{side.side}: profile")
         try:
-            side.take_profile(job.plan.warmup[0])
+            side.take_profile(batch)
         except ChildFailure:
             return False
         return "torch_compile" not in side.config.methods
@@ -412,7 +455,7 @@ class GpuActor:
             pair=job.pair if job else None,
             phase=phase,
             batch=done,
-            batches=len(job.plan.batches) if job else 0,
+            batches=job.plan.batches if job else 0,
         )
 
     def _report(self, job: Job) -> Callable[[str, int], None]:

@@ -176,15 +176,26 @@ class GpuHealth:
             return 0
 
 
-def why_repeat(side: Side, failure: ChildFailure, *, beside: bool, crowd: str) -> str:
+def why_repeat(side: Side, failure: ChildFailure, *, beside: bool, crowd: str, oom_killed: bool) -> str:
     """Why a pair that failed is worth one more attempt; empty where the failure is that side's own.
 
-    beside: a candidate was loaded, or was being loaded. crowd: what else was on the GPU, as `GpuHealth.crowd` says it.
+    Only evidence from outside of the child counts: a candidate can bring about any end of its own.
+
+    Args:
+        side: the one that failed.
+        failure: how.
+        beside: a candidate was loaded, or was being loaded.
+        crowd: what else was on the GPU, as `GpuHealth.crowd` says it.
+        oom_killed: the kernel has ended a process of this machine for memory meanwhile.
     """
-    if failure.signal == signal.SIGKILL:
-        return "its process was ended by a SIGKILL that was not the harness's"
     if side is Side.BASELINE and beside:
         return "the baseline failed beside a candidate, which may have harmed it, as may an earlier one"
+    if side is Side.BASELINE and failure.signal == signal.SIGKILL:
+        return "the baseline was ended by a SIGKILL that was not the harness's"
+    if failure.signal == signal.SIGKILL and oom_killed:
+        return "the kernel has ended processes of this machine for memory"
+    if failure.status is Status.UNSTOPPABLE:
+        return "the machine itself may have stood still for a second"
     if failure.status is Status.OUT_OF_MEMORY and crowd:
         return f"the GPU's memory was not the pair's alone: {crowd}"
     return ""

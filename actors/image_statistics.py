@@ -6,7 +6,6 @@ looks at the centre, everything else at a smaller copy. What the numbers mean fo
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -85,25 +84,6 @@ def look(image: Pixels) -> Look:
         strokes=max((share for share, _ in dense), default=0.0),
         writing=max((share for share, colour in dense if colour >= ONE_COLOUR), default=0.0),
     )
-
-
-def fingerprint(image: Pixels) -> bytes:
-    """What an image (height, width, 3) that comes back is known by: a hash of its size and its bytes."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).data).digest()
-
-
-class KnownLooks:
-    """`look`, for images that come back, as those of a baseline do with every candidate: known by their bytes."""
-
-    def __init__(self) -> None:
-        self._looks: dict[bytes, Look] = {}
-
-    def __call__(self, image: Pixels) -> Look:
-        """The statistics of one image (height, width, 3)."""
-        key = fingerprint(image)
-        if key not in self._looks:
-            self._looks[key] = look(image)
-        return self._looks[key]
 
 
 def similarity(baseline: Pixels, candidate: Pixels) -> tuple[list[float], list[float]]:

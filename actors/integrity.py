@@ -1,4 +1,4 @@
-"""The signs of cheating in what came back: pixels, scores and times. See Sign in actors/messages.py.
+"""The signs of cheating in what came back: pixels and scores. See Sign in actors/messages.py.
 
 Every sign is relative to the baseline: what its images show, too, is no sign. A candidate may draw other images than
 the baseline (another sampler, noise of its own), so an image may show by chance what the baseline's does not. Signs
@@ -10,7 +10,7 @@ threshold.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -52,10 +52,6 @@ LIKENESS, LIKENESS_IMAGES = 0.6, 8
 # Relative gain in CLIP score, the lower end of three standard errors. Honest methods: 0.02 at most.
 SCORE_GAIN, SCORE_ERRORS, SCORE_IMAGES = 0.10, 3.0, 4
 
-# Of the baseline's operations at the device's peak: caching, pruning, fewer steps and low precision together have not
-# been shown to do 50 times less work at a quality worth comparing.
-WORK_SHARE = 0.02
-
 
 @dataclass(frozen=True)
 class _Seen:
@@ -72,7 +68,6 @@ class _Seen:
 class ImageWatch:
     """What the images of one pair show, batch by batch. Keeps about 6 KB an image."""
 
-    look_at_baseline: Callable[[Pixels], Look] = look  # or one that knows the images of earlier pairs
     _seen: list[_Seen] = field(default_factory=list)
     _evidence: dict[Sign, str] = field(default_factory=dict)  # of the first image that showed it
     _repeats: list[float] = field(default_factory=list)  # distances
@@ -84,7 +79,7 @@ class ImageWatch:
         An image's own signs are BLANK_IMAGE, DUPLICATE_IMAGES, UPSCALED and PAINTED_TEXT. Raises ValueError where the
         images are not as many as the prompts.
         """
-        looks = side_by_side(self.look_at_baseline, baseline), side_by_side(look, candidate)
+        looks = side_by_side(look, baseline), side_by_side(look, candidate)
         requests = enumerate(zip(batch.prompts, batch.seeds, *looks, strict=True))
         return [
             self._add(f"batch {number}, image {position}", (prompt, seed), base, own)
@@ -109,7 +104,7 @@ class ImageWatch:
     def mirrored(self) -> ImageWatch:
         """What the baseline's images so far would show, were they a candidate's."""
         seen = [replace(image, candidate=image.baseline, signs=()) for image in self._seen]
-        return ImageWatch(self.look_at_baseline, seen)
+        return ImageWatch(seen)
 
     def findings(self) -> tuple[Finding, ...]:
         """One for each sign that all images together show, with the numbers."""
@@ -259,25 +254,4 @@ def score_too_good(baseline_clip: Sequence[float], candidate_clip: Sequence[floa
         Sign.SCORE_TOO_GOOD,
         f"mean CLIP score {candidate.mean():.2f}, the baseline's {baseline.mean():.2f}: {gains.mean():+.2f} with a "
         f"standard error of {error:.2f}, over {len(gains)} images",
-    )
-
-
-def work_floor_s(operations: float, peak_per_s: float) -> float:
-    """The least seconds that a call can honestly take: WORK_SHARE of the baseline's work at the device's peak.
-
-    operations: floating-point operations of the same call of the baseline. peak_per_s: the most of them a second that
-    were measured on the device, in the precision that it is quickest in. Raises ValueError unless both are positive.
-    """
-    if not (operations > 0 and peak_per_s > 0):
-        raise ValueError(f"{operations} operations at {peak_per_s} a second: both must be positive")
-    return WORK_SHARE * operations / peak_per_s
-
-
-def too_fast(wall_s: float, floor_s: float) -> Finding | None:
-    """Where a call took less time than `floor_s` (see work_floor_s) by the supervisor's clock. Both in seconds."""
-    if wall_s >= floor_s:
-        return None
-    return Finding(
-        Sign.TOO_FAST,
-        f"a call took {wall_s:.6f} s; {WORK_SHARE:.0%} of the baseline's work take {floor_s:.6f} s on this device",
     )

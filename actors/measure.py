@@ -9,14 +9,14 @@ candidate's. The supervisor's clock is judged; the child's own is recorded besid
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from statistics import median
+from statistics import geometric_mean
 
-from actors.image_statistics import Look, look, similarity
-from actors.integrity import ImageWatch, score_too_good, too_fast
+from actors.draws import Draw, KeyedRandom
+from actors.image_statistics import similarity
+from actors.integrity import ImageWatch, score_too_good
 from actors.messages import (
     Batch,
     BatchRow,
@@ -34,15 +34,21 @@ from actors.sandbox import ChildFailure
 from actors.scoring import Scorer
 from actors.side import LoadedSide, Pixels, SideFailure, check_clocks, failures_of
 from actors.telemetry import DISTURBING, GpuMeter
+from actors.timing_signs import (
+    SLOWED,
+    baseline_slowed,
+    changed_work,
+    counted_calls,
+    ran_while_stopped,
+    stopped_side_ran,
+    too_fast,
+    work_does_not_fit,
+)
 
 Stillness = Callable[[], AbstractContextManager[None]]
 Report = Callable[[str, int], None]  # the phase, and the judged batches so far
 
-# A baseline that takes this much longer beside a candidate than alone is timed alone once more.
-SLOWED = 1.2
-CALLS_ALONE = 3
-
-SAME_WORK = 0.75  # of the denoiser's calls in the warm-up: a cache that looks at the image may skip some more, or fewer
+LEAST_ALONE = 3  # calls of the baseline after the candidate's end, however few there were beside it
 
 ASKED_AGAIN = frozenset({Sign.NOT_REPEATABLE, Sign.SEED_IGNORED})  # what shows only in a batch that is asked for again
 
@@ -70,15 +76,7 @@ class Sample:
 class Measurement:
     """Times the calls of a pair. `batches`, `images` and `findings` hold what is known, also when it ends early."""
 
-    def __init__(
-        self,
-        job: Job,
-        scorer: Scorer,
-        meter: GpuMeter,
-        stillness: Stillness,
-        report: Report,
-        look_at_baseline: Callable[[Pixels], Look] = look,
-    ) -> None:
+    def __init__(self, job: Job, scorer: Scorer, meter: GpuMeter, stillness: Stillness, report: Report) -> None:
         """`stillness` makes a context in which nothing of ours but the call uses a CPU."""
         self.job, self.scorer, self.meter = job, scorer, meter
         self.stillness, self.report = stillness, report
@@ -88,40 +86,41 @@ class Measurement:
         self.images: list[ImageRow] = []
         self.findings: dict[Sign, Finding] = {}
         self.floor_s: float | None = None  # of an image: no known method is as fast
-        self._watch = ImageWatch(look_at_baseline)
-        self._sample: Sample | None = None
-        self._drawn = 0  # batches that the sample was drawn from
-        self._lot = random.Random(f"sample {job.plan.order_seed}")
-        self._coin = random.Random(job.plan.order_seed)
-        self._candidate_begins = False
+        self._begin()
 
-    def interleaved(self, baseline: LoadedSide, candidate: LoadedSide) -> None:
+    def interleaved(self, draw: Draw, baseline: LoadedSide, candidate: LoadedSide) -> None:
         """Both sides in turns, until the stopping rule says so. Raises SideFailure, Rejected and Crowded."""
         self.layout = Layout.INTERLEAVED
         self.meter.settle()
-        plan = self.job.plan
-        waiting, repeats = deque(enumerate(plan.batches)), deque(enumerate(plan.repeats, len(plan.batches)))
-        judged = 0
-        while waiting and not self.stopped:
-            number, batch = waiting.popleft()
+        plan, coin = self.job.plan, KeyedRandom(draw.order)
+        judged, repeats, candidate_begins = 0, plan.repeats, False
+        for number, batch in enumerate(draw.timed):
+            if judged == plan.batches or self.stopped:
+                break
             self.report("measuring", judged)
-            order = [candidate, baseline] if self._candidate_first(judged) else [baseline, candidate]
-            pixels = {side.side: self._turn(side, batch, number) for side in order}
-            if any(side.alloc_retries > side.retries_alone for side in order):
+            # A coin for the first batch of two, the other order for the second.
+            candidate_begins = not candidate_begins if judged % 2 else coin.random() < 0.5
+            first, second = (candidate, baseline) if candidate_begins else (baseline, candidate)
+            pixels = {
+                side.side: self._turn(side, batch, number, stopped)
+                for side, stopped in ((first, second), (second, first))
+            }
+            if any(side.alloc_retries > side.retries_alone for side in (first, second)):
                 raise Crowded("the allocator had to give back memory and try again")
+            self._note(ran_while_stopped(self.batches, candidate.stopped_cpu_s, candidate.child.cpu_resolution_s))
             if repeats and any(row.marks for row in self.batches[-2:]):
                 self.batches[-2:] = [replace(row, judged=False) for row in self.batches[-2:]]
-                waiting.append(repeats.popleft())
+                repeats -= 1
                 continue
             scores = self.scorer.score(pixels[Side.BASELINE], batch.prompts)
-            self._add_images(batch, number, scores, pixels[Side.BASELINE], pixels[Side.CANDIDATE])
+            self._add_images(draw, batch, number, scores, pixels[Side.BASELINE], pixels[Side.CANDIDATE])
             judged += 1
             self.stopped = plan.stop([row for row in self.batches if row.judged], self.images)
         self.stopped = self.stopped or Stopped.BOUND
-        self._ask_again(candidate, self._watch)
-        self._settle_signs(baseline)
+        self._ask_again(draw, candidate, self._watch)
+        self._settle_signs(draw, baseline, candidate)
 
-    def in_blocks(self, sides: Iterable[LoadedSide]) -> None:
+    def in_blocks(self, draw: Draw, sides: Iterable[LoadedSide]) -> None:
         """All batches of the baseline, of the candidate, and of the baseline once more, each alone on the device.
 
         sides: the three, each made ready when it is asked for. What was measured in turns before is kept, and not
@@ -130,61 +129,70 @@ class Measurement:
         self.layout = Layout.BLOCKS
         self.batches = [replace(row, judged=False) for row in self.batches]
         self.images, self.findings = [], {}
-        self._sample, self._drawn, self._watch = None, 0, ImageWatch(self._watch.look_at_baseline)
+        self._begin()
+        candidate: LoadedSide | None = None
         firsts: list[tuple[Pixels, list[float]]] = []  # the images and scores of the baseline's first block
         for block, side in enumerate(sides):
             self.meter.settle()
-            for number, batch in enumerate(self.job.plan.batches):
+            for number, batch in enumerate(draw.timed[: self.job.plan.batches]):
                 self.report(f"measuring the {side.side} alone", number)
                 pixels = self._turn(side, batch, number)
                 if block == 0:
                     firsts.append((pixels, self.scorer.score(pixels, batch.prompts)))
                 elif side.side is Side.CANDIDATE:
-                    self._add_images(batch, number, firsts[number][1], firsts[number][0], pixels)
+                    self._add_images(draw, batch, number, firsts[number][1], firsts[number][0], pixels)
             if side.side is Side.CANDIDATE:
-                self._ask_again(side, self._watch)
-            elif block > 0:
-                self._settle_signs(side)
+                candidate = side
+                self._ask_again(draw, side, self._watch)
+            elif candidate is not None:
+                self._settle_signs(draw, side, candidate)
         self.stopped = Stopped.BOUND
 
     def looks_slowed(self, baseline: LoadedSide) -> bool:
-        """Whether the baseline took much longer in turns with this candidate than in its own warm-up."""
-        beside = [row.wall_s for row in self.batches if row.side is Side.BASELINE and row.judged]
-        return bool(beside) and median(beside) > SLOWED * max(baseline.warmup_s[-2:])
+        """Whether the baseline took longer in turns with this candidate than in its own warm-up."""
+        beside = self._beside_s()
+        return bool(beside) and geometric_mean(beside) > SLOWED * max(baseline.warmup_s[-2:])
 
-    def time_alone(self, baseline: LoadedSide) -> None:
+    def time_alone(self, draw: Draw, baseline: LoadedSide) -> None:
         """Times the baseline once more, now that the candidate is gone: was it the candidate that slowed it down?
 
-        The machine may have had a slow moment. So it is a sign only where every call beside the candidate took much
-        longer than every call alone. Raises SideFailure and Rejected.
+        Raises SideFailure and Rejected.
         """
+        beside = self._beside_s()
         with self.stillness(), failures_of(Side.BASELINE):
-            calls = [baseline.call(batch, 0, 0, "call_s") for batch in self.job.plan.batches[:CALLS_ALONE]]
-        alone = max(row.wall_s for row, _ in calls)
-        beside = min(row.wall_s for row in self.batches if row.side is Side.BASELINE and row.judged)
-        if beside > SLOWED * alone:
-            evidence = f"a call of the baseline took {beside:.4f} s or more beside it, {alone:.4f} s or less alone"
-            self._note(Finding(Sign.BASELINE_SLOWED, evidence))
+            calls = [baseline.call(batch, 0, 0, "call_s") for batch in draw.alone[: max(LEAST_ALONE, len(beside))]]
+        self._note(baseline_slowed(beside, [row.wall_s for row, _ in calls]))
 
-    def _candidate_first(self, judged: int) -> bool:
-        """A coin for the first batch of two, the other order for the second."""
-        if judged % 2:
-            return not self._candidate_begins
-        self._candidate_begins = self._coin.random() < 0.5
-        return self._candidate_begins
+    def _begin(self) -> None:
+        """Forgets the images of another layout."""
+        self._watch = ImageWatch()
+        self._sample: Sample | None = None
+        self._drawn = 0  # batches that the sample was drawn from
+        self._lot: random.Random | None = None
 
-    def _turn(self, side: LoadedSide, batch: Batch, number: int) -> Pixels:
-        """One timed call; its row has all that is known of the machine meanwhile."""
+    def _beside_s(self) -> list[float]:
+        """The baseline's judged calls beside the candidate."""
+        return [row.wall_s for row in self.batches if row.side is Side.BASELINE and row.judged]
+
+    def _turn(self, side: LoadedSide, batch: Batch, number: int, stopped: LoadedSide | None = None) -> Pixels:
+        """One timed call; its row has all that is known of the machine meanwhile.
+
+        stopped: the other side, which should stand still meanwhile and is charged for what it uses.
+        """
         with self.stillness():
-            self.meter.start()
+            self.meter.start(stopped.child.pids() if stopped else ())
+            if stopped:
+                stopped.used_while_stopped()
             try:
                 with failures_of(side.side):
                     row, pixels = side.call(batch, number, len(self.batches), "call_s")
                     check_clocks(row, self.job.limits)
+                used = stopped.used_while_stopped() if stopped else None
             finally:
                 reading = self.meter.stop()
-        row = replace(row, **asdict(reading))
-        self.batches.append(replace(row, marks=marks_of(row)))
+        row = replace(row, stopped_cpu_s=used, **asdict(reading))
+        row = replace(row, marks=marks_of(row, stopped.child.cpu_resolution_s if stopped else 0.0))
+        self.batches.append(row)
         if side.side is Side.CANDIDATE:
             self._note(
                 changed_work(row, side.warmup_calls),
@@ -192,7 +200,9 @@ class Measurement:
             )
         return pixels
 
-    def _add_images(self, batch: Batch, number: int, scores: list[float], baseline: Pixels, candidate: Pixels) -> None:
+    def _add_images(
+        self, draw: Draw, batch: Batch, number: int, scores: list[float], baseline: Pixels, candidate: Pixels
+    ) -> None:
         """Scores the candidate's images of a judged batch, and looks for signs in them. scores: the baseline's."""
         require_same_size(candidate.shape, baseline.shape)
         rows = zip(
@@ -206,31 +216,23 @@ class Measurement:
             strict=True,
         )
         self.images += [ImageRow(number, position, *row) for position, row in enumerate(rows)]
-        self._note(*self._watch.findings(), self._fewer_calls(number))
+        calls = {row.side: row for row in self.batches if row.batch == number and row.judged}
+        self._note(*self._watch.findings(), counted_calls(calls[Side.BASELINE], calls[Side.CANDIDATE]))
         self._drawn += 1
+        self._lot = self._lot or KeyedRandom(f"{draw.order} sample")
         if self._lot.randrange(self._drawn) == 0:  # each judged batch is as likely to be the sample as any other
             self._sample = Sample(batch, {Side.BASELINE: baseline, Side.CANDIDATE: candidate})
 
-    def _fewer_calls(self, number: int) -> Finding | None:
-        """The sign of a denoiser that is called less often than the baseline's, by what both children counted."""
-        counts = {row.side: row.denoiser_calls for row in self.batches if row.batch == number and row.judged}
-        baseline, candidate = counts.get(Side.BASELINE), counts.get(Side.CANDIDATE)
-        if baseline is None or candidate is None or candidate >= baseline:
-            return None
-        return Finding(
-            Sign.FEWER_CALLS, f"batch {number}: {candidate} calls of its denoiser, {baseline} of the baseline's"
-        )
-
-    def _ask_again(self, side: LoadedSide, watch: ImageWatch) -> None:
+    def _ask_again(self, draw: Draw, side: LoadedSide, watch: ImageWatch) -> None:
         """A judged batch once more, untimed, in a request like all others: half of its prompts with other seeds.
 
         Where that shows a sign, it is the whole batch again and all of its prompts with other seeds that count: a call
         that takes no generator may draw the noise of all images by the first seed. Raises SideFailure.
         """
-        if self._sample is None or not self.job.plan.other_seeds:
+        if self._sample is None or not draw.other_seeds:
             return
         prompts, seeds = self._sample.batch.prompts, self._sample.batch.seeds
-        others, pixels = self.job.plan.other_seeds[: len(prompts)], self._sample.pixels[side.side]
+        others, pixels = draw.other_seeds[: len(prompts)], self._sample.pixels[side.side]
 
         def ask(kept: int) -> Pixels:
             """With the seeds that they had for the first `kept` prompts."""
@@ -247,19 +249,22 @@ class Measurement:
         watch.repeated(pixels, ask(len(prompts)))
         watch.reseeded(pixels, ask(0))
 
-    def _settle_signs(self, baseline: LoadedSide) -> None:
-        """Notes what all images together show.
+    def _settle_signs(self, draw: Draw, baseline: LoadedSide, candidate: LoadedSide) -> None:
+        """Notes what all images and all calls together show.
 
         What the baseline shows, too, when it is asked again, is no sign. Raises SideFailure and Rejected.
         """
         findings = {finding.sign: finding for finding in self._watch.findings()}
         if findings.keys() & ASKED_AGAIN:
             mirror = self._watch.mirrored()
-            self._ask_again(baseline, mirror)
+            self._ask_again(draw, baseline, mirror)
             for shared in ASKED_AGAIN.intersection(finding.sign for finding in mirror.findings()):
                 findings.pop(shared, None)
         clips = [image.baseline_clip for image in self.images], [image.candidate_clip for image in self.images]
-        self._note(*findings.values(), score_too_good(*clips))
+        own = {*candidate.config.methods, *self.job.candidate.methods}
+        shared_methods = {*baseline.config.methods, *self.job.baseline.methods}
+        judged = [row for row in self.batches if row.judged]
+        self._note(*findings.values(), score_too_good(*clips), work_does_not_fit(judged, own - shared_methods))
 
     def _note(self, *findings: Finding | None) -> None:
         """Keeps the latest evidence of each sign. Raises Rejected for a sign that ends the pair."""
@@ -270,20 +275,12 @@ class Measurement:
                 raise Rejected(finding)
 
 
-def changed_work(row: BatchRow, warmup_calls: int | None) -> Finding | None:
-    """The sign of a candidate that tells timed calls from its warm-up. A count that is missing now is none at all."""
-    calls = row.denoiser_calls or 0
-    if warmup_calls is None or calls >= SAME_WORK * warmup_calls:
-        return None
-    evidence = f"batch {row.batch}: {calls} calls of its denoiser, {warmup_calls} or more in each call of its warm-up"
-    return Finding(Sign.CHANGED_WORK, evidence)
-
-
-def marks_of(row: BatchRow) -> tuple[Mark, ...]:
-    """What disturbed a call, as far as the machine tells."""
+def marks_of(row: BatchRow, resolution_s: float = 0.0) -> tuple[Mark, ...]:
+    """What disturbed a call, as far as the machine tells. resolution_s: of the stopped side's CPU time."""
     signs = {
         Mark.THROTTLED: not DISTURBING.isdisjoint(row.throttle_reasons or ()),
         Mark.FOREIGN_PROCESS: bool(row.foreign_processes),
+        Mark.OTHER_SIDE_RAN: stopped_side_ran(row, resolution_s),
     }
     return tuple(mark for mark, seen in signs.items() if seen)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,8 @@ class Status(StrEnum):
     BAD_ANSWER = "bad_answer"  # an answer that breaks the protocol
     CLOCK_MISMATCH = "clock_mismatch"  # its own clock disagrees with the supervisor's
     RESOURCE_LIMIT = "resource_limit"  # it used more of the machine than a limit allows: memory, processes, disk
+    UNSTOPPABLE = "unstoppable"  # its processes did not stand still within a second of its answer
+    HINDERED_BASELINE = "hindered_baseline"  # the baseline failed beside it in two attempts, and works alone
     REJECTED = "rejected"  # a sign that what it made is not what was asked for; see the findings
 
     # Not the candidate's doing.
@@ -82,6 +84,7 @@ class Mark(StrEnum):
 
     THROTTLED = "throttled"  # the GPU ran slower to stay within its temperature or its supply
     FOREIGN_PROCESS = "foreign_process"  # somebody else was on the GPU
+    OTHER_SIDE_RAN = "other_side_ran"  # the side that should have stood still used the CPU or the GPU
 
 
 class Sign(StrEnum):
@@ -96,9 +99,12 @@ class Sign(StrEnum):
     CHANGED_WORK = "changed_work"  # the denoiser was called less often in a timed call than in its warm-up
     TOO_FAST = "too_fast"  # a call took less time than a small part of the baseline's work needs on this device
     BASELINE_SLOWED = "baseline_slowed"  # the baseline is slower beside this candidate than alone
+    RAN_WHILE_STOPPED = "ran_while_stopped"  # it used the CPU or the GPU in the baseline's turns
     UNLIKE_BASELINE = "unlike_baseline"  # no more like the baseline's image of the same seed than like any other
     SCORE_TOO_GOOD = "score_too_good"  # a CLIP score far above the baseline's
     FEWER_CALLS = "fewer_calls"  # the denoiser was called less often in a batch than the baseline's
+    CALLS_NOT_COUNTED = "calls_not_counted"  # nothing counts the calls of its denoiser, and the baseline's are counted
+    WORK_DOES_NOT_FIT = "work_does_not_fit"  # it used far less CPU time or energy than its calls would need
 
 
 # Those that end a pair as REJECTED unless a configuration names more; the others are warnings in its record.
@@ -113,6 +119,7 @@ REJECTING = frozenset(
         Sign.CHANGED_WORK,
         Sign.TOO_FAST,
         Sign.BASELINE_SLOWED,
+        Sign.RAN_WHILE_STOPPED,
     }
 )
 
@@ -130,13 +137,15 @@ class ModelFile:
     """A model file as it travels: its text goes with the job, so what was read and hashed is what runs.
 
     `call` holds keyword arguments for every call, as configured. `steps` is what the source states: a pipeline that is
-    called directly is told it; a `pipe_forward` only where it asks, since it mostly passes its own on.
+    called directly is told it; a `pipe_forward` only where it asks, since it mostly passes its own on. `methods` are
+    the acceleration methods that the source shows (keys of METHODS).
     """
 
     path: str
     source: bytes
     call: Mapping[str, Any] = field(default_factory=dict)
     steps: int | None = None
+    methods: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -204,6 +213,7 @@ class PoolSpec:
     actors: int | None  # at most this many; None: one per GPU, or one that has all of a machine's CPU
     sandbox: SandboxSpec
     scorer: ScorerSpec
+    captions: tuple[tuple[str, ...], ...]  # of each row of the data set: what prompts are drawn from
     limits: Limits  # of the children that start before a job is there
 
 
@@ -220,6 +230,10 @@ class BatchRow:
     denoiser_calls: int | None  # calls of the UNet or transformer that the child counted
     peak_memory_bytes: int | None  # of the device, as torch allocated it; None on a CPU
     started_at: float  # seconds since the epoch
+    cpu_s: float | None = None  # CPU seconds of this side in the call, all its processes together
+    stopped_cpu_s: float | None = (
+        None  # CPU seconds of the other side, which should stand still; None where it is alone
+    )
     judged: bool = True  # False: the machine disturbed this batch, and another one was measured in its place
     marks: tuple[Mark, ...] = ()  # what disturbed this call
     # What NVML says of the GPU during the call; see actors.telemetry.Reading.
@@ -232,6 +246,7 @@ class BatchRow:
     memory_used_bytes: int | None = None
     throttle_reasons: tuple[str, ...] | None = None
     foreign_processes: int | None = None
+    stopped_gpu_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -256,18 +271,25 @@ StoppingRule = Callable[[Sequence[BatchRow], Sequence[ImageRow]], Stopped | None
 
 @dataclass(frozen=True)
 class Plan:
-    """Which calls are made of both sides of a pair, and when that ends."""
+    """How many calls are made of both sides of a pair, and when that ends. `actors.draws` says which calls.
 
-    warmup: tuple[Batch, ...]  # at most these, until two calls in a row agree
+    `key` is secret, and differs for every pair and attempt: it decides prompts, seeds and the order of turns.
+    """
+
+    key: str
+    batch_size: int  # prompts of a call
     warmup_at_least: int
+    warmup_at_most: int  # calls, until two in a row agree
     warmup_agreement: float  # relative difference of two calls that agree
-    batches: tuple[Batch, ...]  # at most these are judged
-    repeats: tuple[Batch, ...]  # each takes the place of a batch that the machine disturbed
-    order_seed: int  # draws the side that begins
+    batches: int  # at most these are judged
+    repeats: int  # at most so many batches that something disturbed are replaced
     profile: bool  # one more call of each side, under the profiler
     stop: StoppingRule
-    other_seeds: tuple[int, ...] = ()  # for the prompts of one timed batch, asked once more at the end
     reject: frozenset[Sign] = REJECTING  # what ends a pair as REJECTED
+
+    def afresh(self, why: str) -> Plan:
+        """Return the plan of another attempt, which asks other questions. why: no two attempts at a pair share it."""
+        return replace(self, key=hashlib.sha256(f"{self.key} {why}".encode()).hexdigest())
 
 
 @dataclass(frozen=True)

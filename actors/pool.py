@@ -21,6 +21,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from actors.draws import CALLS_ALONE
 from actors.machine import stay_on_cpus
 from actors.messages import ATTEMPTS, SOUND_ENDS, Job, Outcome, PoolError, PoolSpec, Progress, Status
 
@@ -56,7 +57,7 @@ class Worker:
             spec = replace(spec, sandbox=replace(spec.sandbox, threads=len(os.sched_getaffinity(0))))
         from actors.gpu_actor import GpuActor
 
-        self.actor = GpuActor(spec.sandbox, spec.scorer, spec.limits, self.name, gpu, spec.actors or 1)
+        self.actor = GpuActor(spec.sandbox, spec.scorer, spec.limits, spec.captions, self.name, gpu, spec.actors or 1)
         return self.actor.warning
 
     def measure(self, job: Job, more_to_come: int) -> Outcome:
@@ -236,7 +237,7 @@ class Pool:
             slot.handle, slot.opening, slot.deadline = fresh.handle, fresh.opening, fresh.deadline
             slot.ready, slot.baseline = False, ""
             if job.attempt < ATTEMPTS:
-                return replace(job, attempt=job.attempt + 1)
+                return replace(job, attempt=job.attempt + 1, plan=job.plan.afresh("another actor"))
             detail = f"the actor failed {job.attempt} times, at last with {type(error).__name__}"
             return Outcome(job.pair, job.attempt, Status.INFRASTRUCTURE, detail, log=str(error)[-4000:])
 
@@ -260,7 +261,7 @@ class Pool:
             return outcome
         if job.attempt >= ATTEMPTS:
             return replace(outcome, detail=f"{outcome.detail}; {lost}")
-        again = replace(job, attempt=outcome.attempt + 1)
+        again = replace(job, attempt=outcome.attempt + 1, plan=job.plan.afresh("another device"))
         if not self._unplaceable([again]):
             return again
         detail = f"{lost}; the pair had ended as {outcome.status}: {outcome.detail}"
@@ -294,10 +295,10 @@ def next_job(waiting: Sequence[Job], own: str, held: Set[str]) -> int:
 def longest(job: Job) -> float:
     """Seconds after which a job cannot still be within its limits."""
     limits, plan = job.limits, job.plan
-    calls = limits.call_s * (len(plan.batches) + len(plan.repeats))
-    a_side = limits.start_s + limits.load_s * 4 + limits.warmup_s * (len(plan.warmup) + 1) + calls
+    calls = limits.call_s * (plan.batches + plan.repeats + CALLS_ALONE)
+    a_side = limits.start_s + limits.load_s * 4 + limits.warmup_s * (plan.warmup_at_most + 1) + calls
     reference = limits.start_s + limits.load_s * 3
-    once = 5 * a_side + reference  # both in turns, and then three in blocks
+    once = 6 * a_side + reference  # both in turns, then three in blocks, and the baseline once more alone
     return ATTEMPTS * once + START_S + GRACE_S  # the actor may try a pair twice, and look at its GPU after each
 
 

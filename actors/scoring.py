@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from actors.image_statistics import fingerprint, side_by_side
+from actors.image_statistics import side_by_side
 from actors.messages import ScorerSpec
+
+MOST_TEXTS = 1024  # embeddings of prompts that are kept
 
 
 class ScorerError(RuntimeError):
@@ -47,23 +49,11 @@ class Scorer:
         self.model, self.preprocess = model.float().to(device).eval(), preprocess
         self.name = f"{spec.model} {spec.pretrained or ''}".strip() + f" sha256:{self._weights_hash()[:16]}"
         self._texts: dict[str, torch.Tensor] = {}
-        self._scores: dict[tuple[str, bytes], float] = {}  # by prompt and hash of the image
-
-    def score(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], prompts: Sequence[str]) -> list[float]:
-        """The CLIP score of each image of `pixels` (count, height, width, 3), uint8, against its own prompt.
-
-        An image that was scored before is known by its bytes: those of a baseline come back with every candidate.
-        """
-        keys = [(prompt, fingerprint(image)) for prompt, image in zip(prompts, pixels, strict=True)]
-        new = [place for place, key in enumerate(keys) if key not in self._scores]
-        if new:
-            scores = self._score([pixels[place] for place in new], [prompts[place] for place in new])
-            self._scores |= {keys[place]: score for place, score in zip(new, scores, strict=True)}
-        return [self._scores[key] for key in keys]
 
     @torch.inference_mode()
-    def _score(self, images: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], prompts: Sequence[str]) -> list[float]:
-        prepared = side_by_side(lambda image: self.preprocess(Image.fromarray(image)), images)
+    def score(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], prompts: Sequence[str]) -> list[float]:
+        """The CLIP score of each image of `pixels` (count, height, width, 3), uint8, against its own prompt."""
+        prepared = side_by_side(lambda image: self.preprocess(Image.fromarray(image)), pixels)
         batch = torch.stack(prepared).to(self.device)
         features = self.model.encode_image(batch, normalize=True)
         texts = torch.stack([self._text(prompt) for prompt in prompts])
@@ -77,7 +67,10 @@ class Scorer:
         return [bool((more[:-1] != cut).any()) for more, cut in zip(longer, ends, strict=True)]
 
     def _text(self, prompt: str) -> torch.Tensor:
+        """The embedding of a prompt, kept for the other side's images of the same prompt."""
         if prompt not in self._texts:
+            if len(self._texts) >= MOST_TEXTS:
+                self._texts.clear()
             self._texts[prompt] = self.model.encode_text(self.tokenizer([prompt]).to(self.device), normalize=True)[0]
         return self._texts[prompt]
 

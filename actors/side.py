@@ -7,7 +7,7 @@ ChildFailure.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -37,6 +37,8 @@ class LoadedSide:
     alloc_retries: int = 0  # since the child started
     retries_alone: int = 0  # of those, before the other side was loaded, too
     profile: Profile | None = None
+    stopped_cpu_s: float = 0.0  # used while it should have stood still, since its first call
+    _cpu_s: float = 0.0  # the child's CPU time when it was last looked at
 
     @classmethod
     def load(cls, side: Side, child: Child, file: ModelFile, kernels: bytes = b"") -> LoadedSide:
@@ -47,12 +49,12 @@ class LoadedSide:
         *_, seconds = child.ask("load", "load_s", request, file.source)
         return cls(side, child, seconds, ask_config(child))
 
-    def warm_up(self, plan: Plan) -> None:
+    def warm_up(self, plan: Plan, batches: Sequence[Batch]) -> None:
         """Untimed calls at full steps, in requests that look just like timed ones, until two in a row take the same.
 
-        Then the facts are read anew. Raises ChildFailure.
+        Then the facts are read anew. batches: at most these. Raises ChildFailure.
         """
-        for batch in plan.warmup:
+        for batch in batches:
             row, _ = self.call(batch, 0, 0, "warmup_s")
             self.steady = bool(self.warmup_s) and agree(self.warmup_s[-1], row.wall_s, plan.warmup_agreement)
             self.warmup_s.append(row.wall_s)
@@ -68,8 +70,10 @@ class LoadedSide:
         """One call of the pipeline, timed by both clocks. Raises ChildFailure, also for images that are not right."""
         request = {"prompts": batch.prompts, "seeds": batch.seeds}
         room = len(batch.prompts) * self.child.limits.image_pixels * 3
+        self.used_while_stopped()
         started = time.time()
         answer, data, wall_s = self.child.ask("generate", limit, request, max_payload=room)
+        cpu_s = self._cpu_since_last()
         try:
             shape = tuple(_count(size) or 0 for size in answer["shape"][:5])
             device_s = _seconds(answer["device_s"])
@@ -78,8 +82,20 @@ class LoadedSide:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ChildFailure(Status.BAD_ANSWER, f"generate: a field is missing or wrong ({error!r})") from error
         pixels = check_pixels(shape, data, len(batch.prompts))
-        row = BatchRow(number, turn, self.side, len(batch.prompts), wall_s, device_s, calls, memory, started)
+        row = BatchRow(number, turn, self.side, len(batch.prompts), wall_s, device_s, calls, memory, started, cpu_s)
         return row, pixels
+
+    def used_while_stopped(self) -> float:
+        """CPU seconds since its last call, or since this was asked last: it should have stood still."""
+        used = self._cpu_since_last()
+        if self.warmup_s:
+            self.stopped_cpu_s += used
+        return used
+
+    def _cpu_since_last(self) -> float:
+        now = self.child.cpu_s()
+        used, self._cpu_s = now - self._cpu_s, now
+        return used
 
     def take_profile(self, batch: Batch) -> None:
         """One more call, untimed, under the profiler. Raises ChildFailure."""

@@ -6,8 +6,9 @@ https://docs.nvidia.com/deploy/nvml-api/ says what each query means.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -50,6 +51,9 @@ class Reading:
     memory_used_bytes: int | None = None  # of the card, by anyone, with what the driver holds: highest
     throttle_reasons: tuple[str, ...] | None = None  # of all samples, sorted; one without a name here is "bit_0x..."
     foreign_processes: int | None = None  # processes that compute on the GPU and are not ours: highest
+    # Of NVML's samples of the call, the share in which a kernel of the side that should stand still ran, 0 to 1. NVML
+    # takes about six a second, so that a single short call mostly has none: None.
+    stopped_gpu_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class GpuMeter:
         self._known: set[int] = set()
         self._settled: int | None = None
         self._energy_mj: int | None = None
+        self._stopped: frozenset[int] = frozenset()
+        self._started_us = 0
         self._sampler: _Sampler | None = None
         self._handle: Any = None
         if uuid is not None:
@@ -96,12 +102,16 @@ class GpuMeter:
             pids = _pids(self._handle)
             self._settled = None if pids is None else len(pids)
 
-    def start(self) -> None:
-        """Before the call: takes a sample and begins to take one every `PERIOD_S`. Ends what was not stopped."""
+    def start(self, stopped: Collection[int] = ()) -> None:
+        """Before the call: takes a sample and begins to take one every `PERIOD_S`. Ends what was not stopped.
+
+        stopped: the processes of the side that should stand still meanwhile.
+        """
         if self._sampler is not None:
             self._sampler.end()
         if self._handle is not None:
             self._known = self._ours()
+            self._stopped, self._started_us = frozenset(stopped), time.time_ns() // 1000
             self._sampler = _Sampler(self._handle)
             self._energy_mj = _energy_mj(self._handle)
 
@@ -113,7 +123,8 @@ class GpuMeter:
         sampler, self._sampler = self._sampler, None
         samples = sampler.end()
         joules = None if energy_mj is None or self._energy_mj is None else (energy_mj - self._energy_mj) / 1000
-        return _reading(samples, joules, self._foreign_processes([sample.pids for sample in samples if sample.pids]))
+        reading = _reading(samples, joules, self._foreign_processes([sample.pids for sample in samples if sample.pids]))
+        return replace(reading, stopped_gpu_share=self._stopped_share())
 
     def close(self) -> None:
         """Ends the sampling and closes NVML. May be called twice."""
@@ -123,6 +134,16 @@ class GpuMeter:
             self._sampler.end()
         self._sampler = self._handle = None
         pynvml.nvmlShutdown()
+
+    def _stopped_share(self) -> float | None:
+        """See Reading. Where NVML names none of our processes, its ids are those of another PID namespace: None."""
+        if not self._stopped:
+            return None
+        used = _ask(pynvml.nvmlDeviceGetProcessUtilization, self._handle, self._started_us) or []
+        shares = {sample.pid: sample.smUtil / 100 for sample in used if sample.timeStamp >= self._started_us}
+        if shares.keys().isdisjoint(self._known | self._stopped):
+            return None
+        return float(min(1.0, sum(share for pid, share in shares.items() if pid in self._stopped)))
 
     def _foreign_processes(self, listed: list[list[int]]) -> int | None:
         """The most foreign processes in one of NVML's lists, none of which is empty."""

@@ -85,12 +85,13 @@ def job(name: str) -> Job:
     """The pair of the baseline and one of the files."""
     baseline, candidate = (ModelFile(str(path), path.read_bytes()) for path in (ROGUES / "baseline.py", file(name)))
     plan = Plan(
-        warmup=BATCHES[:2],
+        key=name,
+        batch_size=2,
         warmup_at_least=2,
+        warmup_at_most=2,
         warmup_agreement=0.1,
-        batches=BATCHES[2:],
-        repeats=(),
-        order_seed=0,
+        batches=BATCHES,
+        repeats=0,
         profile=False,
         stop=never,
     )

@@ -26,14 +26,14 @@ from rich.table import Table
 
 from actors.gpu_actor import GpuActor
 from actors.machine import find_device
-from actors.messages import Batch, Job, Limits, ModelFile, Outcome, SandboxSpec, ScorerSpec, Side, Status
+from actors.messages import Batch, Job, Limits, ModelFile, Outcome, PoolSpec, SandboxSpec, Side, Status
 from actors.sandbox import Child, tier_problem
 from actors.side import LoadedSide
 from actors.tiers import TIERS, Device
 from harness import driver, stats
 from harness.config import Config, load_config
 from harness.evaluation import paired_batches
-from harness.planning import FileReader, plan_pair, read_prompts
+from harness.planning import FileReader, captions_of, plan_pair
 from harness.requirement import Requirement
 from harness.stopping import MeasureAll
 from harness.tasks import Difficulty, Pair, Task
@@ -101,15 +101,15 @@ def pair_of_nothing(tier: str, spec: SandboxSpec, device: Device) -> Overhead:
 def real_job(config: Config, baseline: Path, candidate: Path, reader: FileReader) -> Job:
     """The pair of two model files, all of whose batches are measured."""
     task = Task("cost", "", Difficulty.EASY, None, baseline, baseline, Requirement())
-    planned = plan_pair(Pair(task, candidate), read_prompts(config, seed=0), config, reader).next
+    planned = plan_pair(Pair(task, candidate), "sandbox_cost", config, reader).next
     if isinstance(planned, Outcome):
         raise typer.BadParameter(f"the pair cannot be measured: {planned.status}: {planned.detail}")
     return replace(planned, plan=replace(planned.plan, stop=MeasureAll(), profile=False))
 
 
-def real_pair(tier: str, job: Job, spec: SandboxSpec, scorer: ScorerSpec, gpu: bool) -> Outcome:
+def real_pair(tier: str, job: Job, pool: PoolSpec, spec: SandboxSpec, gpu: bool) -> Outcome:
     """The pair, measured by an actor of its own in this tier; an error where that fails."""
-    actor = GpuActor(replace(spec, tiers=(tier,)), scorer, job.limits, "cost", gpu)
+    actor = GpuActor(replace(spec, tiers=(tier,)), pool.scorer, job.limits, pool.captions, "cost", gpu)
     try:
         outcome = actor.measure(job, more_to_come=0)
     finally:
@@ -213,7 +213,7 @@ def main(
     tiers = [tier for tier in TIERS if tier_problem(tier) is None]
     reader = FileReader(settings)
     job = real_job(settings, baseline, candidate, reader)
-    pool = driver.pool_spec(settings, reader.models)
+    pool = driver.pool_spec(settings, reader.models, captions_of(settings))
     spec = replace(pool.sandbox, threads=threads or None)
     one = find_device(device == "gpu")
     print(f"{one.name}; load of the machine {os.getloadavg()[0]:.1f} of {os.cpu_count()} CPUs")
@@ -225,7 +225,7 @@ def main(
     console.print(table)
     real: dict[str, list[Outcome]] = {tier: [] for tier in tiers}
     for tier in in_turn(tiers, pairs):
-        real[tier].append(real_pair(tier, job, spec, pool.scorer, device == "gpu"))
+        real[tier].append(real_pair(tier, job, pool, spec, device == "gpu"))
     table, problems = speedup_table(real)
     console.print(table)
     missed += problems

@@ -5,7 +5,7 @@
 
 This is how published evaluators go about a pair, with the care that a careful user of them takes: the reference is
 loaded and looked at, then the baseline, the candidate and the CLIP model are loaded; both sides are warmed up; all
-batches of the baseline are timed, then all of the candidate; the PIL images are scored one by one. Prompts, seeds, the
+batches of the baseline are timed, then all of the candidate; the PIL images are scored one by one. Captions, the
 size of a batch, arguments, model names and the way a model file is called are those of `diffharness run` with the same
 configuration and seed, so that the two differ in the protocol alone.
 
@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,13 +37,14 @@ from PIL import Image
 from scipy.stats import ttest_ind  # type: ignore[import-untyped]
 
 from actors.child import LoadedModel
-from actors.messages import Batch
+from actors.draws import Draw, draw
+from actors.messages import Batch, Layout
 from actors.model_config import differences, live_config
 from actors.tiers import link_models
-from harness.captions import Prompts
 from harness.config import Config, load_config
 from harness.embedded import EMBEDDED_SCORERS
-from harness.planning import FileReader, draw_seed, read_prompts
+from harness.planning import FileReader, captions_of, draw_secret, measuring_plan
+from harness.requirement import Requirement
 from harness.tasks import Pair, load_pairs
 
 WARMUP_BATCHES = 2
@@ -68,7 +69,7 @@ class Result:
     wall_s: float = 0.0
 
 
-def evaluate(pair: Pair, prompts: Prompts, reader: FileReader, result: Result) -> None:
+def evaluate(pair: Pair, prompts: Draw, reader: FileReader, result: Result) -> None:
     """Measures a pair and puts what it finds into `result`. Raises whatever the model files raise."""
     with clock(result, "load"):
         reference = load(pair.task.reference_file, reader)
@@ -181,19 +182,18 @@ def describe(result: Result) -> str:
     return line + f", loss {loss} | {seconds} s"
 
 
-def summarise(results: Sequence[Result], config: Config, seed: int) -> dict[str, Any]:
+def summarise(results: Sequence[Result], config: Config) -> dict[str, Any]:
     """The results as they are written, with the rate and the share of every phase in the pairs' time."""
     wall_s = sum(result.wall_s for result in results)
     return {
         "config": config.model_dump(mode="json", exclude={"pool"}),
-        "seed": seed,
         "pairs_per_hour": 3600 * len(results) / wall_s,
         "shares": {phase: sum(result.seconds[phase] for result in results) / wall_s for phase in PHASES},
         "pairs": [asdict(result) for result in results],
     }
 
 
-def evaluate_all(pairs: Sequence[Pair], prompts: Prompts, reader: FileReader) -> Iterator[Result]:
+def evaluate_all(pairs: Sequence[Pair], prompts: Draw, reader: FileReader) -> Iterator[Result]:
     """The result of each pair, as soon as it is known; the model names that the files ask for lead to their folders."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         link_models(reader.models, Path(folder))
@@ -223,8 +223,10 @@ def main(
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    seed, reader = draw_seed(settings), FileReader(settings)
-    prompts = read_prompts(settings, seed)
+    reader = FileReader(settings)
+    # The same prompts for all pairs, as in the protocol that this shows.
+    plan = replace(measuring_plan("all", Requirement(), draw_secret(settings), settings), repeats=0)
+    prompts = draw(captions_of(settings), plan, Layout.INTERLEAVED)
     todo = [pair for pair in load_pairs(anno.absolute(), gen.absolute(), settings.task_keys) if isinstance(pair, Pair)]
     todo = todo[:pairs]
     if not todo:
@@ -236,8 +238,8 @@ def main(
     for result in evaluate_all(todo, prompts, reader):
         results.append(result)
         print(describe(result), flush=True)
-        out.write_text(json.dumps(summarise(results, settings, seed), indent=1), encoding="utf-8")
-    summary = summarise(results, settings, seed)
+        out.write_text(json.dumps(summarise(results, settings), indent=1), encoding="utf-8")
+    summary = summarise(results, settings)
     shares = ", ".join(f"{phase} {100 * share:.0f}%" for phase, share in summary["shares"].items())
     print(f"{summary['pairs_per_hour']:.1f} pairs per hour: {shares}")
 

@@ -12,11 +12,10 @@ from statistics import fmean, stdev
 from actors.machine import installed_versions
 from actors.messages import BatchRow, Job, ModelFile, Outcome, Status
 from harness.calibration import Calibration, CalibrationFailure, CalibrationRow
-from harness.captions import Prompts
 from harness.config import Config
 from harness.driver import pool_spec, require_fitting_scorer
 from harness.evaluation import SourceFacts, Sources, make_record, paired_batches
-from harness.planning import FileReader, criteria, draw_seed, looks, measuring_plan, read_prompts
+from harness.planning import FileReader, captions_of, criteria, draw_secret, looks, measuring_plan
 from harness.records import PairRecord
 from harness.report.display import DETAIL_LENGTH, Display
 from harness.report.text import plain
@@ -35,7 +34,7 @@ class SelfPair:
     file: ModelFile
     facts: SourceFacts
     config: Config  # of this batch size; see `of_size`
-    prompts: Prompts
+    secret: str
     actor: str = ""
     place: int | None = None
 
@@ -51,7 +50,7 @@ class SelfPair:
         # those of another, so a comment makes each size a baseline of its own.
         comment = f"\n# In batches of {self.config.evaluation.batch_size}.\n"
         file = replace(self.file, source=self.file.source + comment.encode())
-        plan = measuring_plan(self.name, Requirement(), self.prompts, self.config)
+        plan = measuring_plan(self.name, Requirement(), self.secret, self.config)
         return Job(self.name, 1, file, file, file, self.facts.config, plan, self.config.limits, self.place)
 
     def record(self, outcome: Outcome) -> PairRecord:
@@ -98,18 +97,18 @@ def calibrate(
     """
     reader = FileReader(config)
     file, facts = reader.read_trusted(baseline)
-    seed = draw_seed(config)
+    secret = draw_secret(config)
 
     def pair_of(size: int) -> SelfPair:
-        settings = of_size(config, size, batches)
-        return SelfPair(baseline, file, facts, settings, read_prompts(settings, seed))
+        return SelfPair(baseline, file, facts, of_size(config, size, batches), secret)
 
     require_fitting_scorer(config, [pair_of(min(batch_sizes, default=1)).job()])
     from actors.pool import Pool  # Ray takes half a second to import
 
     findings: dict[str, CalibrationRow | CalibrationFailure] = {}
     versions = None
-    with Pool(pool_spec(config, reader.models), display.progress) as pool:
+    captions = captions_of(of_size(config, max(batch_sizes or (*GPU_SIZES, *CPU_SIZES)), batches))
+    with Pool(pool_spec(config, reader.models, captions), display.progress) as pool:
         sizes = sorted(set(batch_sizes or (GPU_SIZES if pool.on_gpus else CPU_SIZES)))
         everywhere = [
             replace(pair, actor=slot.name, place=slot.place) for pair in map(pair_of, sizes) for slot in pool.slots

@@ -28,12 +28,12 @@ from harness.judge import summarise
 from harness.planning import (
     FileReader,
     Planned,
+    captions_of,
     criteria,
-    draw_seed,
+    draw_secret,
     looks,
     plan_pair,
     prompt_id,
-    read_prompts,
 )
 from harness.records import PairRecord
 from harness.report.display import Display, NullDisplay
@@ -41,6 +41,8 @@ from harness.requirement import read_requirement
 from harness.result_set import ResultSet, UnstorableError
 from harness.run_info import read_run_info, write_end
 from harness.tasks import Difficulty, Pair, Task, load_pairs
+
+Captions = tuple[tuple[str, ...], ...]  # of each row of a data set
 
 
 def run(
@@ -54,18 +56,17 @@ def run(
     ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that a later run continues.
     """
     pairs = load_pairs(anno, gen, config.task_keys)
-    before = read_run_info(out)
-    seed = before["seed"] if before else draw_seed(config)
-    prompts = read_prompts(config, seed)
+    read_run_info(out)  # a folder that cannot be written to is refused before the captions are read
+    secret, captions = draw_secret(config), captions_of(config)
     reader = FileReader(config)
-    planned = {prompt_id(pair): plan_pair(pair, prompts, config, reader) for pair in pairs}
+    planned = {prompt_id(pair): plan_pair(pair, secret, config, reader) for pair in pairs}
     display = display or NullDisplay()
-    with ResultSet.open(out, run_info(config, seed, command, anno, gen), list(planned)) as results:
+    with ResultSet.open(out, run_info(config, command, anno, gen), list(planned)) as results:
         stored = ResultSet.load(out)
         results.reopen(record.prompt_id for record in stored if outdated(record, planned[record.prompt_id]))
         todo = {name: plan for name, plan in planned.items() if name not in results.finished()}
         display.start(len(planned), len(planned) - len(todo))
-        out_of_use = measure(todo, reader, display, results.append)
+        out_of_use = measure(todo, reader, captions, display, results.append)
         write_end(out, summarise(ResultSet.load(out)).spent.as_dict(), out_of_use)
     return ResultSet.load(out)
 
@@ -114,27 +115,30 @@ def evaluate(
     records: list[PairRecord] = []
     display.start(1, 0)
     reader = FileReader(config)
-    plan = plan_pair(Pair(task, Path(candidate)), read_prompts(config, draw_seed(config)), config, reader)
-    measure({task.prompt_id: plan}, reader, display, lambda record, *_: records.append(record))
+    captions = captions_of(config)
+    plan = plan_pair(Pair(task, Path(candidate)), draw_secret(config), config, reader)
+    measure({task.prompt_id: plan}, reader, captions, display, lambda record, *_: records.append(record))
     return records[0]
 
 
 def measure(
     planned: Mapping[str, Planned],
     reader: FileReader,
+    captions: Captions,
     display: Display,
     store: Callable[[PairRecord, Sequence[BatchRow], Sequence[ImageRow]], None],
 ) -> list[str]:
     """Measures what has to be measured of some pairs and stores a record of every one as soon as it is known.
 
-    planned: by prompt id. reader: the one that read their files. store: may raise UnstorableError.
+    planned: by prompt id. reader: the one that read their files. captions: of each row of the data set.
+    store: may raise UnstorableError.
     Returns a line for each actor that was lost on the way, such as one whose GPU cannot be trusted any more.
     Raises ConfigError and PoolError before the first pair is measured, and what else `store` raises.
     """
     config = reader.config
     jobs = [plan.next for plan in planned.values() if isinstance(plan.next, Job)]
     require_fitting_scorer(config, jobs)
-    pool = pool_spec(config, reader.models)
+    pool = pool_spec(config, reader.models, captions)
 
     def finish(outcome: Outcome) -> None:
         plan = planned[outcome.pair]
@@ -175,7 +179,7 @@ def require_fitting_scorer(config: Config, jobs: Sequence[Job]) -> None:
             )
 
 
-def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
+def pool_spec(config: Config, models: Mapping[str, str], captions: Captions) -> PoolSpec:
     """What the actors are started with."""
     scorer = EMBEDDED_SCORERS.get(config.scorer.model)
     return PoolSpec(
@@ -190,15 +194,17 @@ def pool_spec(config: Config, models: Mapping[str, str]) -> PoolSpec:
             preimports=config.sandbox.preimports,
         ),
         scorer=ScorerSpec(f"local-dir:{scorer}" if scorer else config.scorer.model, config.scorer.pretrained),
+        captions=captions,
         limits=config.limits,
     )
 
 
-def run_info(config: Config, seed: int, command: str, anno: Path, gen: Path) -> dict[str, Any]:
-    """What run.json says of a run. The seed is kept so that a continued run asks for the same pictures.
+def run_info(config: Config, command: str, anno: Path, gen: Path) -> dict[str, Any]:
+    """What run.json says of a run.
 
     The hashes are part of the configuration, so that a run is not continued with other tasks. The paths are not: Ray
-    has each job run in a copy of its folder, under another name.
+    has each job run in a copy of its folder, under another name. The secret of the run is kept nowhere: what was asked
+    is in images.parquet, and nobody is asked it again.
     """
     tasks = {
         "anno_sha256": hashlib.sha256(anno.read_bytes()).hexdigest(),
@@ -208,7 +214,6 @@ def run_info(config: Config, seed: int, command: str, anno: Path, gen: Path) -> 
         "config": {**config.model_dump(mode="json", exclude={"pool"}), "tasks": tasks},
         "anno": str(anno.absolute()),
         "gen": str(gen.absolute()),
-        "seed": seed,
         "command": command,
         "started": datetime.now(UTC).isoformat(),
         "host": socket.gethostname(),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import secrets
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.messages import REJECTING, Job, ModelFile, Outcome, Plan, Status
-from harness.captions import SEEDS, Prompts, draw_prompts, read_captions
+from harness.captions import read_captions, require_enough
 from harness.config import Config, ConfigError
 from harness.embedded import EMBEDDED_PIPELINES
 from harness.evaluation import Looks, SourceFacts, Sources
@@ -82,7 +82,9 @@ class FileReader:
         """The file as it travels, and what its source says. Raises ModelFileError."""
         if path not in self._read:
             stated = read_model_file(path)
-            file = ModelFile(str(path.absolute()), path.read_bytes(), self.config.call, stated.num_inference_steps)
+            file = ModelFile(
+                str(path.absolute()), path.read_bytes(), self.config.call, stated.num_inference_steps, stated.methods
+            )
             self._read[path] = file, SourceFacts(file.sha256, stated)
         return self._read[path]
 
@@ -114,8 +116,8 @@ class FileReader:
                 )
 
 
-def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: FileReader) -> Planned:
-    """What is to be done for a pair: nothing where its sources alone decide."""
+def plan_pair(pair: Pair | Unpaired, secret: str, config: Config, reader: FileReader) -> Planned:
+    """What is to be done for a pair: nothing where its sources alone decide. secret: of the run, see `draw_secret`."""
     name = prompt_id(pair)
     if isinstance(pair, Unpaired):
         if pair.task is None:
@@ -152,14 +154,14 @@ def plan_pair(pair: Pair | Unpaired, prompts: Prompts, config: Config, reader: F
         candidate=candidate,
         reference=reference,
         reference_config=reference_facts.config,
-        plan=measuring_plan(name, pair.task.requirement, prompts, config),
+        plan=measuring_plan(name, pair.task.requirement, secret, config),
         limits=config.limits,
     )
     return Planned(pair, sources, job)
 
 
-def measuring_plan(name: str, requirement: Requirement, prompts: Prompts, config: Config) -> Plan:
-    """Which calls are made for a pair, and when they end."""
+def measuring_plan(name: str, requirement: Requirement, secret: str, config: Config) -> Plan:
+    """How many calls are made for a pair, when they end, and the key that decides what is asked."""
     settings = config.evaluation
     demands = Demands(
         req_speedup=requirement.speedup,
@@ -170,15 +172,15 @@ def measuring_plan(name: str, requirement: Requirement, prompts: Prompts, config
     strict = Protocol(settings.protocol) is Protocol.STRICT
     known = StopWhenKnown(demands, criteria(config), looks(config), settings.half_width)
     return Plan(
-        warmup=prompts.warmup,
+        key=hashlib.sha256(f"{secret} {name}".encode()).hexdigest(),
+        batch_size=settings.batch_size,
         warmup_at_least=settings.warmup_batches,
+        warmup_at_most=settings.max_warmup_batches,
         warmup_agreement=settings.warmup_agreement,
-        batches=prompts.timed,
-        repeats=prompts.repeats,
-        order_seed=zlib.crc32(f"{prompts.timed[0].seeds[0]} {name}".encode()),  # as secret as the seeds are
+        batches=settings.prompts // settings.batch_size,
+        repeats=settings.max_repeats,
         profile=settings.profile,
         stop=known if strict else MeasureAll(),
-        other_seeds=prompts.other_seeds,
         reject=REJECTING.union(config.integrity.reject),
     )
 
@@ -194,16 +196,20 @@ def looks(config: Config) -> Looks:
     return Looks(settings.confidence, settings.prompts // settings.batch_size)
 
 
-def draw_seed(config: Config) -> int:
-    """What the prompts and seeds of a run are drawn with: the configured seed, else a fresh secret."""
-    return secrets.randbelow(SEEDS) if config.evaluation.seed is None else config.evaluation.seed
+def draw_secret(config: Config) -> str:
+    """What the prompts, seeds and turns of a run are drawn with: 32 fresh random bytes, or the configured seed.
+
+    A shorter secret could be found by trying all of them against one question.
+    """
+    return secrets.token_hex(32) if config.evaluation.seed is None else f"seed {config.evaluation.seed}"
 
 
-def read_prompts(config: Config, seed: int) -> Prompts:
-    """The prompts of a run. Raises CaptionsError."""
+def captions_of(config: Config) -> tuple[tuple[str, ...], ...]:
+    """The captions that the prompts of a run are drawn from. Raises CaptionsError."""
     captions = read_captions(config.captions.source, config.captions.column, config.captions.split)
     plan = config.evaluation
-    return draw_prompts(captions, seed, plan.prompts, plan.batch_size, plan.max_warmup_batches, plan.max_repeats)
+    require_enough(len(captions), plan.prompts, plan.max_warmup_batches, plan.max_repeats, plan.batch_size)
+    return captions
 
 
 def prompt_id(pair: Pair | Unpaired) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from actors.messages import BatchRow, ImageRow, Layout, Mark, Sign, Status, Stopped
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 VERSION_KEY = b"diffharness_schema"  # in the metadata of every table
 
 Row = TypeVar("Row")

@@ -34,16 +34,22 @@ def model_file(source: str, **call: object) -> ModelFile:
 def plan(**changes: Any) -> Plan:
     """A plan of one warm-up call at least that measures all of its batches, with other values for some fields."""
     plain = {
-        "warmup": (),
+        "key": "tests",
+        "batch_size": 2,
         "warmup_at_least": 1,
+        "warmup_at_most": 1,
         "warmup_agreement": 0.1,
-        "batches": (),
-        "repeats": (),
-        "order_seed": 0,
+        "batches": 2,
+        "repeats": 0,
         "profile": False,
         "stop": never,
     }
     return Plan(**{**plain, **changes})
+
+
+CAPTIONS = tuple(
+    (f"a {colour} {shape}",) for colour in ("red", "blue", "green") for shape in ("circle", "star", "ring")
+)
 
 
 def never(batches: object, images: object) -> None:

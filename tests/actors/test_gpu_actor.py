@@ -10,22 +10,20 @@ import psutil
 import pytest
 import torch
 
-from actors import image_statistics
+from actors import gpu_actor
 from actors.gpu_actor import ConfigMismatch, GpuActor
-from actors.image_statistics import KnownLooks, look
 from actors.machine import DeviceError
 from actors.measure import Crowded, Measurement, Rejected
-from actors.messages import Batch, Finding, Job, Layout, Limits, SandboxSpec, ScorerSpec, Side, Sign, Status
+from actors.messages import Finding, Job, Layout, Limits, SandboxSpec, ScorerSpec, Side, Sign, Status
 from actors.model_config import ModelConfig
 from actors.sandbox import ChildFailure, tier_problem
 from actors.scoring import Scorer, ScorerError
 from actors.side import SideFailure
 from actors.tiers import Device
 from harness.embedded import EMBEDDED_SCORERS
-from tests.actors.model_files import HONEST, honest_but, model_file, plan
+from tests.actors.model_files import CAPTIONS, HONEST, honest_but, model_file, plan
 
 CLIP = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
-BATCHES = (Batch(("a red circle", "a blue star"), (1, 2)), Batch(("a green ring",), (3,)))
 LIMITS = Limits(load_s=60, warmup_s=60, call_s=60)
 UNKNOWN = ModelConfig(None, None, None, None)
 SANDBOX = SandboxSpec(tiers=("bwrap", "process"), models={}, threads=1, preimports=("torch",))
@@ -33,22 +31,21 @@ SANDBOX = SandboxSpec(tiers=("bwrap", "process"), models={}, threads=1, preimpor
 
 @pytest.fixture(scope="module")
 def actor():
-    actor = GpuActor(SANDBOX, CLIP, LIMITS, "cpu 0", gpu=False)
+    actor = GpuActor(SANDBOX, CLIP, LIMITS, CAPTIONS, "cpu 0", gpu=False)
     yield actor
     actor.close()
 
 
 def job(candidate: str, baseline: str = HONEST, reference: ModelConfig = UNKNOWN, reference_file: str = HONEST) -> Job:
     files = model_file(baseline), model_file(candidate), model_file(reference_file)
-    calls = plan(warmup=BATCHES[:1], batches=BATCHES)
-    return Job("7", 1, *files, reference, calls, LIMITS)
+    return Job("7", 1, *files, reference, plan(), LIMITS)
 
 
 def test_a_good_pair_is_measured_with_all_that_belongs_to_it(actor):
     outcome = actor.measure(job(honest_but(call="brightness = 0.25")), more_to_come=0)
     assert (outcome.status, outcome.detail) == (Status.MEASURED, "")
     assert len(outcome.batches) == 4
-    assert len(outcome.images) == 3
+    assert len(outcome.images) == 4
     assert outcome.candidate.config.pipeline_class == "GreyPipeline"
     assert outcome.candidate.warmup_s[0] > 0
     assert outcome.machine.sandbox == ("process" if tier_problem("bwrap") else "bwrap")
@@ -74,24 +71,13 @@ def test_a_candidate_has_the_kernels_that_cuda_compiled_for_the_baseline_and_lea
         assert (outcome.status, outcome.detail) == (Status.MEASURED, "")
 
 
-def test_the_images_of_a_warm_baseline_are_not_looked_at_again(actor, monkeypatch):
-    known, looked = KnownLooks(), []
-    monkeypatch.setattr(actor, "_baseline_looks", known)
-    monkeypatch.setattr(image_statistics, "look", lambda image: looked.append(1) or look(image))
-    assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
-    first = len(looked)
-    assert first > 0
-    assert actor.measure(job(HONEST), more_to_come=0).status is Status.MEASURED
-    assert len(looked) == first
-
-
 def test_a_profiled_child_is_timed_again_unless_that_failed_or_it_may_have_cuda_graphs():
     def usable(profile, *methods):
         config = dataclasses.replace(UNKNOWN, methods=methods)
         side = SimpleNamespace(side=Side.BASELINE, config=config, take_profile=profile)
         actor = SimpleNamespace(device=Device("H100", "GPU-1", 0), _now=lambda *_: None)
-        planned = dataclasses.replace(job(HONEST), plan=plan(warmup=BATCHES[:1], profile=True))
-        return GpuActor._profile(actor, planned, side)
+        planned = dataclasses.replace(job(HONEST), plan=plan(profile=True))
+        return GpuActor._profile(actor, planned, side, None)
 
     def fails(batch):
         raise ChildFailure(Status.TIMEOUT, "profile: no answer")
@@ -167,7 +153,7 @@ def test_a_reference_that_memory_does_not_hold_beside_the_baseline_is_looked_at_
 
 def test_a_baseline_that_was_ended_to_get_memory_back_is_not_asked_for_its_profile(actor, monkeypatch):
     profiled = []
-    monkeypatch.setattr(actor, "_profile", lambda job, side: profiled.append(side.side) or True)
+    monkeypatch.setattr(actor, "_profile", lambda job, side, batch: profiled.append(side.side) or True)
     monkeypatch.setattr(actor, "_profiles", {})
     monkeypatch.setattr(actor, "_health", FakeHealth(held="8 GiB are held by process 9"))
     monkeypatch.setattr(Measurement, "looks_slowed", lambda *_: True)
@@ -178,7 +164,7 @@ def test_a_baseline_that_was_ended_to_get_memory_back_is_not_asked_for_its_profi
 def test_a_candidate_whose_profile_failed_does_not_run_beside_the_baselines(actor, monkeypatch):
     alive = {}
 
-    def profile(job, side):
+    def profile(job, side, batch):
         alive[side.side] = side.child.alive
         if side.side is Side.BASELINE:
             alive["candidate then"] = candidate[0].child.alive
@@ -194,7 +180,7 @@ def test_a_candidate_whose_profile_failed_does_not_run_beside_the_baselines(acto
 
 @pytest.mark.parametrize(("scored", "status"), [(0, Status.BASELINE_FAILED), (2, Status.OUT_OF_MEMORY)])
 def test_scoring_without_memory_is_held_against_a_candidate_that_is_loaded(actor, monkeypatch, scored, status):
-    def crowded(self, baseline, candidate):
+    def crowded(self, draw, baseline, candidate):
         raise Crowded("no memory beside each other")
 
     def score(images, prompts):
@@ -218,7 +204,7 @@ def test_a_warm_baseline_that_died_while_idle_is_loaded_again(actor):
 
 
 def test_where_memory_does_not_hold_both_they_are_measured_in_blocks(actor, monkeypatch):
-    def crowded(self, baseline, candidate):
+    def crowded(self, draw, baseline, candidate):
         raise Crowded("no memory beside each other")
 
     monkeypatch.setattr(Measurement, "interleaved", crowded)
@@ -227,7 +213,7 @@ def test_where_memory_does_not_hold_both_they_are_measured_in_blocks(actor, monk
     assert (outcome.status, outcome.layout) == (Status.MEASURED, Layout.BLOCKS)
     a, b = Side.BASELINE, Side.CANDIDATE
     assert [(row.side, row.batch) for row in outcome.batches] == [(a, 0), (a, 1), (b, 0), (b, 1), (a, 0), (a, 1)]
-    assert len(outcome.images) == 3
+    assert len(outcome.images) == 4
     assert not outcome.baseline.warm_from_before, "the one of the last block was loaded for this pair"
     first, alone = ["note", "wait_back"], ["note", "wait_back"]
     assert actor._health.calls == [*first, *alone, "wait_back"], "whenever a candidate has ended"
@@ -345,8 +331,12 @@ def test_a_gpu_whose_memory_stays_held_is_not_trusted_even_where_the_pair_was_me
     assert (outcome.status, outcome.device_problem) == (Status.MEASURED, "8 GiB are still held")
 
 
-def test_a_sigkill_from_elsewhere_is_tried_once_more_and_the_record_says_so(actor, monkeypatch):
+def test_a_sigkill_is_tried_once_more_only_if_the_kernel_has_killed_for_memory(actor, monkeypatch):
     killed = failed(Side.CANDIDATE, Status.KILLED, signal.SIGKILL)
+    attempts(actor, monkeypatch, killed)
+    assert actor.measure(job(HONEST), more_to_come=0).attempt == 1
+    kills = itertools.count()
+    monkeypatch.setattr(gpu_actor, "oom_kills", lambda: next(kills))
     attempts(actor, monkeypatch, killed, killed)
     outcome = actor.measure(job(HONEST), more_to_come=0)
     assert (outcome.status, outcome.attempt) == (Status.KILLED, 2)
@@ -354,13 +344,36 @@ def test_a_sigkill_from_elsewhere_is_tried_once_more_and_the_record_says_so(acto
     attempts(actor, monkeypatch, killed, None)
     outcome = actor.measure(job(HONEST), more_to_come=0)
     assert (outcome.status, outcome.attempt, outcome.detail) == (Status.MEASURED, 2, "")
-    assert "SIGKILL" in outcome.log
+    assert "for memory" in outcome.log
 
 
-def test_a_third_attempt_is_never_made(actor, monkeypatch):
-    _, began = attempts(actor, monkeypatch, failed(Side.CANDIDATE, Status.KILLED, signal.SIGKILL))
+def test_an_actor_makes_two_attempts_at_most_and_each_has_a_key_of_its_own(actor, monkeypatch):
+    end = failed(Side.BASELINE, Status.CALL_ERROR)
+    keys = []
+    _, began = attempts(actor, monkeypatch, end, end)
+    monkeypatch.setattr(actor, "_is_blamed_on_candidate", lambda job, found: keys.append(job.plan.key))
     outcome = actor.measure(dataclasses.replace(job(HONEST), attempt=2), more_to_come=0)
-    assert (outcome.attempt, began) == (2, [2])
+    assert (outcome.attempt, began) == (3, [2, 3])
+    assert keys != [job(HONEST).plan.key]
+
+
+@pytest.mark.parametrize(
+    ("alone", "oom_kills", "status"),
+    [
+        ("pass", [0], Status.HINDERED_BASELINE),
+        ("raise RuntimeError('always')", [0], Status.BASELINE_FAILED),
+        ("pass", [0, 1, 2, 3, 4, 5], Status.BASELINE_FAILED),
+    ],
+)
+def test_a_baseline_that_fails_beside_a_candidate_and_works_alone_is_held_against_it(
+    actor, monkeypatch, alone, oom_kills, status
+):
+    kills = itertools.chain(oom_kills, itertools.repeat(oom_kills[-1]))
+    monkeypatch.setattr(gpu_actor, "oom_kills", lambda: next(kills))
+    end = failed(Side.BASELINE, Status.TIMEOUT)
+    attempts(actor, monkeypatch, end, end)
+    outcome = actor.measure(job(HONEST, baseline=honest_but(call=alone)), more_to_come=0)
+    assert outcome.status is status
 
 
 def test_a_baseline_that_fails_beside_a_candidate_is_loaded_anew_and_the_pair_tried_again(actor, monkeypatch):
@@ -413,7 +426,7 @@ def test_an_unknown_clip_model_is_refused_with_the_mend():
 def test_an_actor_that_cannot_start_leaves_no_child():
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(ScorerError):
-        GpuActor(SANDBOX, ScorerSpec("ViT-Z-99", "openai"), LIMITS, "cpu 0", gpu=False)
+        GpuActor(SANDBOX, ScorerSpec("ViT-Z-99", "openai"), LIMITS, CAPTIONS, "cpu 0", gpu=False)
     assert set(psutil.Process().children(recursive=True)) <= before
 
 

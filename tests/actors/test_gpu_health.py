@@ -197,25 +197,29 @@ def test_an_actor_whose_own_context_is_lost_says_so(health, monkeypatch):
 
 KILL = ChildFailure(Status.KILLED, "generate: the process was ended", signal=signal.SIGKILL)
 SEGFAULT = ChildFailure(Status.KILLED, "generate: the process was ended", signal=signal.SIGSEGV)
+UNSTOPPABLE = ChildFailure(Status.UNSTOPPABLE, "generate: it went on running")
 NO_MEMORY = ChildFailure(Status.OUT_OF_MEMORY, "load: no memory")
 RAISED = ChildFailure(Status.CALL_ERROR, "generate: CUDA error")
 
 
 @pytest.mark.parametrize(
-    ("side", "failure", "beside", "crowd", "expected"),
+    ("side", "failure", "around", "expected"),
     [
-        (Side.CANDIDATE, RAISED, True, "process 9", ""),
-        (Side.CANDIDATE, SEGFAULT, True, "process 9", ""),
-        (Side.CANDIDATE, KILL, True, "", "SIGKILL"),
-        (Side.CANDIDATE, NO_MEMORY, True, "", ""),
-        (Side.CANDIDATE, NO_MEMORY, True, "process 9", "process 9"),
-        (Side.BASELINE, RAISED, True, "", "beside a candidate"),
-        (Side.BASELINE, RAISED, False, "", ""),
-        (Side.BASELINE, KILL, False, "", "SIGKILL"),
+        (Side.CANDIDATE, RAISED, {"crowd": "process 9"}, ""),
+        (Side.CANDIDATE, SEGFAULT, {"crowd": "process 9"}, ""),
+        (Side.CANDIDATE, KILL, {}, ""),
+        (Side.CANDIDATE, KILL, {"oom_killed": True}, "for memory"),
+        (Side.CANDIDATE, RAISED, {"oom_killed": True}, ""),
+        (Side.CANDIDATE, UNSTOPPABLE, {}, "stood still"),
+        (Side.CANDIDATE, NO_MEMORY, {}, ""),
+        (Side.CANDIDATE, NO_MEMORY, {"crowd": "process 9"}, "process 9"),
+        (Side.BASELINE, RAISED, {}, "beside a candidate"),
+        (Side.BASELINE, RAISED, {"beside": False}, ""),
+        (Side.BASELINE, KILL, {"beside": False}, "SIGKILL"),
     ],
 )
-def test_a_pair_is_repeated_only_where_the_fault_may_be_another_ones(side, failure, beside, crowd, expected):
-    why = why_repeat(side, failure, beside=beside, crowd=crowd)
+def test_a_pair_is_repeated_only_if_something_outside_of_the_child_may_be_at_fault(side, failure, around, expected):
+    why = why_repeat(side, failure, **{"beside": True, "crowd": "", "oom_killed": False, **around})
     assert expected in why
     assert bool(why) is bool(expected)
 

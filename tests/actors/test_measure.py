@@ -11,6 +11,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from actors.draws import Draw
 from actors.measure import Crowded, Measurement, Rejected, marks_of
 from actors.messages import Batch, BatchRow, Job, Layout, Limits, Mark, Side, Sign, Status, Stopped
 from actors.model_config import ModelConfig
@@ -39,6 +40,14 @@ class FakeChild:
         self.name, self.calls, self.size, self.answer = name, calls, size, answer
         self.draw = draw or (lambda prompt, seed: np.zeros((*size, 3), np.uint8))
         self.seconds = iter(seconds) if isinstance(seconds, list) else itertools.repeat(seconds)
+
+    cpu_resolution_s = 1e-6
+
+    def cpu_s(self):
+        return 0.0
+
+    def pids(self):
+        return []
 
     def ask(self, op, limit, header, payload=b"", max_payload=0):
         if op == "config":
@@ -70,7 +79,7 @@ class FakeMeter:
     def settle(self):
         pass
 
-    def start(self):
+    def start(self, stopped=()):
         pass
 
     def stop(self):
@@ -81,21 +90,29 @@ def side_of(child, side=Side.CANDIDATE):
     return LoadedSide(side, child, 0.1, ModelConfig("P", "m", "S", 20))
 
 
+BATCHES = (Batch(("a", "bb"), (1, 2)), Batch(("cccc",), (3,)), Batch(("d",), (4,)), Batch(("e",), (5,)))
+OTHERS = (Batch(("other",), (8,)),) * 8
+
+
 def job_of(*batches, **changes):
     file = model_file(HONEST)
-    return Job("7", 1, file, file, file, ModelConfig("P", "m", "S", 20), plan(batches=batches, **changes), LIMITS)
+    calls = plan(batches=len(batches), **changes)
+    return Job("7", 1, file, file, file, ModelConfig("P", "m", "S", 20), calls, LIMITS)
 
 
-BATCHES = (Batch(("a", "bb"), (1, 2)), Batch(("cccc",), (3,)), Batch(("d",), (4,)), Batch(("e",), (5,)))
+def draw_of(*timed, order="order 3", other_seeds=()):
+    """What is asked; with the order that is given by default the baseline begins."""
+    return Draw((), timed, OTHERS[0], OTHERS, other_seeds, order)
 
 
 def measurement_of(job, meter=None):
     return Measurement(job, FakeScorer(), meter or FakeMeter(), contextlib.nullcontext, lambda *_: None)
 
 
-def measured(baseline, candidate, *batches, meter=None, **changes):
-    measurement = measurement_of(job_of(*batches, **changes), meter)
-    measurement.interleaved(side_of(baseline, Side.BASELINE), side_of(candidate))
+def measured(baseline, candidate, *batches, meter=None, order="order 3", repeats=(), **changes):
+    measurement = measurement_of(job_of(*batches, repeats=len(repeats), **changes), meter)
+    draw = draw_of(*batches, *repeats, order=order)
+    measurement.interleaved(draw, side_of(baseline, Side.BASELINE), side_of(candidate))
     return measurement
 
 
@@ -112,7 +129,7 @@ def test_both_sides_take_turns_on_the_same_prompts_and_seeds():
 def test_a_coin_says_which_side_begins():
     def begins(seed):
         calls = []
-        measured(FakeChild("A", calls), FakeChild("B", calls), *BATCHES, order_seed=seed)
+        measured(FakeChild("A", calls), FakeChild("B", calls), *BATCHES, order=f"order {seed}")
         return calls[0][0]
 
     counts = Counter(begins(seed) for seed in range(200))
@@ -176,9 +193,9 @@ def test_memory_that_had_to_be_taken_back_ends_the_turns():
 
 def test_memory_that_a_baseline_took_back_while_it_was_alone_says_nothing_of_both():
     baseline = side_of(FakeChild(alloc_retries=2), Side.BASELINE)
-    baseline.warm_up(plan(warmup=BATCHES[:1]))
+    baseline.warm_up(plan(), BATCHES[:1])
     measurement = measurement_of(job_of(*BATCHES))
-    measurement.interleaved(baseline, side_of(FakeChild()))
+    measurement.interleaved(draw_of(*BATCHES), baseline, side_of(FakeChild()))
     assert measurement.layout is Layout.INTERLEAVED
 
 
@@ -186,7 +203,7 @@ def test_in_blocks_the_baseline_is_timed_before_and_after_the_candidate():
     measurement = measurement_of(job_of(*BATCHES[:2]))
     baseline, candidate = FakeChild("A", seconds=[1.0, 1.0, 3.0, 3.0]), FakeChild("B", seconds=0.5)
     sides = (side_of(baseline, Side.BASELINE), side_of(candidate), side_of(baseline, Side.BASELINE))
-    measurement.in_blocks(sides)
+    measurement.in_blocks(draw_of(*BATCHES[:2]), sides)
     order = [(row.side, row.batch, row.wall_s) for row in measurement.batches]
     assert order[:4] == [
         (Side.BASELINE, 0, 1.0),
@@ -203,9 +220,10 @@ def test_what_was_measured_in_turns_before_the_blocks_is_kept_and_not_judged():
     measurement = measurement_of(job_of(*BATCHES[:2]))
     crowded = FakeChild(alloc_retries=1)
     with pytest.raises(Crowded):
-        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), side_of(crowded))
+        measurement.interleaved(draw_of(*BATCHES[:2]), side_of(FakeChild(), Side.BASELINE), side_of(crowded))
     measurement.in_blocks(
-        [side_of(FakeChild(), Side.BASELINE), side_of(FakeChild()), side_of(FakeChild(), Side.BASELINE)]
+        draw_of(*BATCHES[:2]),
+        [side_of(FakeChild(), Side.BASELINE), side_of(FakeChild()), side_of(FakeChild(), Side.BASELINE)],
     )
     assert [row.judged for row in measurement.batches] == [False] * 2 + [True] * 6
 
@@ -221,13 +239,13 @@ def test_what_was_measured_in_turns_before_the_blocks_is_kept_and_not_judged():
 )
 def test_a_side_is_warm_when_two_calls_in_a_row_agree_or_at_the_bound(seconds, calls, steady):
     side = side_of(FakeChild(seconds=seconds))
-    side.warm_up(plan(warmup=BATCHES, warmup_at_least=2))
+    side.warm_up(plan(warmup_at_least=2), BATCHES)
     assert (len(side.warmup_s), side.steady) == (calls, steady)
 
 
 def test_a_side_is_not_warm_before_the_least_number_of_calls():
     side = side_of(FakeChild(seconds=1.0))
-    side.warm_up(plan(warmup=BATCHES, warmup_at_least=3))
+    side.warm_up(plan(warmup_at_least=3), BATCHES)
     assert len(side.warmup_s) == 3
 
 
@@ -255,14 +273,11 @@ def test_every_image_is_a_row_with_both_scores():
     assert images[1].baseline_clip == images[1].candidate_clip == 2.0
 
 
-BASELINE_BEGINS = 0  # as the coin falls with this seed
-
-
 def test_a_failure_names_its_side_and_keeps_what_was_measured():
     broken = FakeChild(shape=[1, 8, 8, 3])
-    measurement = measurement_of(job_of(*BATCHES, order_seed=BASELINE_BEGINS))
+    measurement = measurement_of(job_of(*BATCHES))
     with pytest.raises(SideFailure) as caught:
-        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), side_of(broken))
+        measurement.interleaved(draw_of(*BATCHES), side_of(FakeChild(), Side.BASELINE), side_of(broken))
     assert caught.value.side is Side.CANDIDATE
     assert len(measurement.batches) == 1
 
@@ -388,10 +403,12 @@ def picture(*request):
 def drawn(draw, baseline=picture, batches=BATCHES, **changes):
     """What is seen of a candidate that draws like this. The measurement, and whether it was rejected."""
     calls = []
-    measurement = measurement_of(job_of(*batches, **{"other_seeds": (77, 78), **changes}))
+    order = changes.pop("order", "order 3")
+    measurement = measurement_of(job_of(*batches, **changes))
     try:
         sides = FakeChild("A", draw=baseline, size=(64, 64)), FakeChild("B", calls, draw=draw, size=(64, 64))
-        measurement.interleaved(side_of(sides[0], Side.BASELINE), side_of(sides[1]))
+        draws = draw_of(*batches, order=order, other_seeds=(77, 78))
+        measurement.interleaved(draws, side_of(sides[0], Side.BASELINE), side_of(sides[1]))
     except Rejected as rejected:
         return measurement, calls, rejected.finding.sign
     return measurement, calls, None
@@ -418,9 +435,10 @@ def test_a_candidate_whose_first_seed_draws_all_images_is_asked_for_the_whole_ba
             return super().ask(op, limit, header, *rest, **more)
 
     calls = []
-    measurement = measurement_of(job_of(*PAIRS, other_seeds=(77, 78)))
+    measurement = measurement_of(job_of(*PAIRS))
     child = ByTheFirst("B", calls, draw=picture, size=(64, 64))
-    measurement.interleaved(side_of(FakeChild(draw=picture, size=(64, 64)), Side.BASELINE), side_of(child))
+    baseline = side_of(FakeChild(draw=picture, size=(64, 64)), Side.BASELINE)
+    measurement.interleaved(draw_of(*PAIRS, other_seeds=(77, 78)), baseline, side_of(child))
     assert [seeds[0] for _, _, seeds in calls[len(PAIRS) + 1 :]] == [measurement._sample.batch.seeds[0], 77]
     assert not measurement.findings.keys() & {Sign.SEED_IGNORED, Sign.NOT_REPEATABLE}
 
@@ -437,7 +455,7 @@ def test_a_batch_of_one_is_asked_for_again_and_then_with_another_seed():
 
 
 def test_the_batch_that_is_asked_for_again_is_drawn_by_lot():
-    first = Counter(drawn(picture, order_seed=seed)[1][len(BATCHES)][1] for seed in range(40))
+    first = Counter(drawn(picture, order=f"order {seed}")[1][len(BATCHES)][1] for seed in range(40))
     assert len(first) == len(BATCHES)
 
 
@@ -473,10 +491,10 @@ def test_what_shows_in_one_image_ends_the_pair_at_once_and_keeps_what_was_timed(
 
 
 def test_a_call_faster_than_any_method_is_a_sign():
-    measurement = measurement_of(job_of(*BATCHES, order_seed=BASELINE_BEGINS))
+    measurement = measurement_of(job_of(*BATCHES))
     measurement.floor_s = 0.3  # of an image
     with pytest.raises(Rejected, match=r"too_fast: a call took 0\.5"):
-        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), side_of(FakeChild(seconds=0.5)))
+        measurement.interleaved(draw_of(*BATCHES), side_of(FakeChild(), Side.BASELINE), side_of(FakeChild(seconds=0.5)))
     slow = measured(FakeChild(), FakeChild(seconds=0.5), *BATCHES)
     assert not slow.findings
 
@@ -487,11 +505,11 @@ def test_a_call_faster_than_any_method_is_a_sign():
 def test_a_candidate_that_works_less_than_in_its_warm_up_is_rejected(timed, rejected):
     child = FakeChild()
     candidate = side_of(child)
-    candidate.warm_up(plan(warmup=BATCHES[:2], warmup_at_least=2))
+    candidate.warm_up(plan(warmup_at_least=2), BATCHES[:2])
     child.answer["denoiser_calls"] = timed
     measurement = measurement_of(job_of(*BATCHES))
     with pytest.raises(Rejected, match="changed_work") if rejected else contextlib.nullcontext():
-        measurement.interleaved(side_of(FakeChild(), Side.BASELINE), candidate)
+        measurement.interleaved(draw_of(*BATCHES), side_of(FakeChild(), Side.BASELINE), candidate)
 
 
 def test_a_denoiser_that_is_called_less_often_than_the_baselines_is_a_warning():
@@ -501,16 +519,16 @@ def test_a_denoiser_that_is_called_less_often_than_the_baselines_is_a_warning():
 
 
 @pytest.mark.parametrize(
-    ("beside", "alone", "slowed"), [(1.0, 1.0, False), (2.0, 1.0, True), (2.0, 2.0, False), (1.1, 1.0, False)]
+    ("beside", "alone", "slowed"), [(1.0, 1.0, False), (2.0, 1.0, True), (2.0, 2.0, False), (1.05, 1.0, False)]
 )
 def test_a_baseline_that_is_slower_beside_a_candidate_than_alone_is_a_sign(beside, alone, slowed):
-    baseline = side_of(FakeChild(seconds=[beside] * 4 + [alone] * 3), Side.BASELINE)
+    baseline = side_of(FakeChild(seconds=[beside] * 4 + [alone] * 4), Side.BASELINE)
     baseline.warmup_s = [9.0, 1.0, 1.0]
     measurement = measurement_of(job_of(*BATCHES))
-    measurement.interleaved(baseline, side_of(FakeChild()))
+    measurement.interleaved(draw_of(*BATCHES), baseline, side_of(FakeChild()))
     assert measurement.looks_slowed(baseline) == (beside == 2.0)
     with pytest.raises(Rejected, match="baseline_slowed") if slowed else contextlib.nullcontext():
-        measurement.time_alone(baseline)
+        measurement.time_alone(draw_of(*BATCHES), baseline)
 
 
 def test_nothing_of_ours_runs_while_the_baseline_is_timed_alone():
@@ -522,18 +540,20 @@ def test_nothing_of_ours_runs_while_the_baseline_is_timed_alone():
         yield
 
     measurement = Measurement(job_of(*BATCHES), FakeScorer(), FakeMeter(), stillness, lambda *_: None)
-    measurement.interleaved(baseline := side_of(FakeChild(), Side.BASELINE), side_of(FakeChild()))
+    measurement.interleaved(draw_of(*BATCHES), baseline := side_of(FakeChild(), Side.BASELINE), side_of(FakeChild()))
     calls = len(held)
-    measurement.time_alone(baseline)
+    measurement.time_alone(draw_of(*BATCHES), baseline)
     assert (calls, len(held)) == (2 * len(BATCHES), calls + 1)
 
 
 def test_in_blocks_the_same_is_asked_and_held_against_the_last_block():
     def blocks(draw, baseline=picture):
         calls = []
-        measurement = measurement_of(job_of(*BATCHES, other_seeds=(77, 78)))
+        measurement = measurement_of(job_of(*BATCHES))
         a, b = FakeChild("A", draw=baseline, size=(64, 64)), FakeChild("B", calls, draw=draw, size=(64, 64))
-        measurement.in_blocks([side_of(a, Side.BASELINE), side_of(b), side_of(a, Side.BASELINE)])
+        measurement.in_blocks(
+            draw_of(*BATCHES, other_seeds=(77, 78)), [side_of(a, Side.BASELINE), side_of(b), side_of(a, Side.BASELINE)]
+        )
         return measurement, calls
 
     measurement, calls = blocks(picture)

@@ -14,7 +14,6 @@ from actors import gpu_actor
 from actors import pool as pool_module
 from actors.machine import DeviceError
 from actors.messages import (
-    Batch,
     Job,
     Limits,
     Machine,
@@ -30,21 +29,20 @@ from actors.model_config import ModelConfig
 from actors.pool import Pool, Worker, connect, longest, next_job
 from actors.scoring import ScorerError
 from harness.embedded import EMBEDDED_SCORERS
-from tests.actors.model_files import HONEST, honest_but, model_file, plan
+from tests.actors.model_files import CAPTIONS, HONEST, honest_but, model_file, plan
 
-BATCHES = (Batch(("a red circle",), (1,)),)
 LIMITS = Limits(start_s=120, load_s=60, warmup_s=60, call_s=60)
 
 
 def spec(**changes) -> PoolSpec:
     sandbox = SandboxSpec(tiers=("bwrap", "process"), models={}, preimports=("torch",))
     clip = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
-    return dataclasses.replace(PoolSpec("local", "cpu", 2, sandbox, clip, LIMITS), **changes)
+    return dataclasses.replace(PoolSpec("local", "cpu", 2, sandbox, clip, CAPTIONS, LIMITS), **changes)
 
 
 def job(pair: str, candidate: str = HONEST, baseline: str = HONEST) -> Job:
     files = model_file(baseline), model_file(candidate), model_file(HONEST)
-    calls = plan(warmup=BATCHES, batches=BATCHES)
+    calls = plan(batch_size=1, batches=1)
     return Job(pair, 1, *files, ModelConfig("GreyPipeline", "tests/grey", "none", 1), calls, LIMITS)
 
 

@@ -232,8 +232,7 @@ def test_a_file_that_cannot_be_read_or_written_is_said_so(tmp_path, monkeypatch)
 
 def outcome_of(job, place: int, **changes) -> Outcome:
     """Every call takes 1 s, but for the baseline's second of a pair."""
-    count = len(job.plan.batches)
-    size = len(job.plan.batches[0].prompts)
+    count, size = job.plan.batches, job.plan.batch_size
     rows = [dataclasses.replace(one, images=size, wall_s=1.0) for one in batches(count)]
     rows = [
         dataclasses.replace(one, wall_s=1.5) if (one.batch, one.side) == (1, Side.BASELINE) else one for one in rows
@@ -291,9 +290,9 @@ def test_a_job_measures_all_batches_of_the_file_against_itself(pool):
     for job, size in zip(pool.jobs, [2, 2, 4, 4], strict=True):
         assert job.baseline == job.candidate == job.reference
         assert job.baseline.source.startswith(BASELINE.read_bytes())
-        assert [len(batch.prompts) for batch in (*job.plan.batches, *job.plan.warmup)] == [size] * (3 + 6)
+        assert (job.plan.batches, job.plan.warmup_at_most, job.plan.batch_size) == (3, 6, size)
         assert job.plan.profile
-        assert len(job.plan.repeats) == Config().evaluation.max_repeats
+        assert job.plan.repeats == Config().evaluation.max_repeats
         assert job.plan.stop(batches(3), []) is None, "noise is measured on all of them"
     assert pool.jobs[0].baseline.sha256 == pool.jobs[1].baseline.sha256
     assert pool.jobs[0].baseline.sha256 != pool.jobs[2].baseline.sha256, "warm for another size is not warm"

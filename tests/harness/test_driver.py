@@ -6,20 +6,19 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from actors.messages import Batch, Job, Outcome, Status
+from actors.messages import Job, Outcome, Status
 from actors.tiers import model_root
 from harness import driver, run
-from harness.captions import CaptionsError, Prompts, read_captions
+from harness.captions import CaptionsError, read_captions
 from harness.config import Config, ConfigError, load_config
 from harness.driver import pool_spec, require_fitting_scorer
-from harness.planning import FileReader, ModelNotFound, Planned, find_model, plan_pair
+from harness.planning import FileReader, ModelNotFound, Planned, draw_secret, find_model, measuring_plan, plan_pair
 from harness.result_set import ResultSet
 from harness.run_info import ResultSetError, read_run_info
 from harness.tasks import load_pairs
 from tests.harness.record_samples import batches
 
-BATCH = (Batch(("a",), (1,)),)
-PROMPTS = Prompts(warmup=BATCH, timed=BATCH)
+SECRET = "secret"
 SOURCE = """
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
@@ -49,7 +48,7 @@ def planned(folder, candidate: str | None, reference: str = "", baseline: str = 
     (folder / "gen.json").write_text(json.dumps([{"prompt_id": 7, "gen_file": "candidate.py"}]))
     pairs = load_pairs(folder / "anno.json", folder / "gen.json")
     reader = FileReader(config or Config())
-    return plan_pair(pairs[0], PROMPTS, config or Config(), reader), reader
+    return plan_pair(pairs[0], SECRET, config or Config(), reader), reader
 
 
 def test_a_pair_that_agrees_is_a_job_with_its_sources(tmp_path):
@@ -146,11 +145,27 @@ def test_a_run_goes_on_where_its_folder_has_another_name(tmp_path):
         (tmp_path / name).mkdir()
         for file in ("anno.json", "gen.json"):
             (tmp_path / name / file).write_text("[]")
-        infos.append(driver.run_info(Config(), 1, "run", tmp_path / name / "anno.json", tmp_path / name / "gen.json"))
+        infos.append(driver.run_info(Config(), "run", tmp_path / name / "anno.json", tmp_path / name / "gen.json"))
     assert infos[0]["config"] == infos[1]["config"]
     (tmp_path / "two" / "gen.json").write_text("[{}]")
-    other = driver.run_info(Config(), 1, "run", tmp_path / "two" / "anno.json", tmp_path / "two" / "gen.json")
+    other = driver.run_info(Config(), "run", tmp_path / "two" / "anno.json", tmp_path / "two" / "gen.json")
     assert other["config"] != infos[0]["config"]
+
+
+def test_a_run_draws_a_secret_that_nobody_can_try_out_unless_its_seed_is_configured():
+    assert len(draw_secret(Config())) == 64
+    assert draw_secret(Config()) != draw_secret(Config())
+    seeded = load_config(None, ["evaluation.seed=7"])
+    assert draw_secret(seeded) == draw_secret(seeded)
+
+
+def test_every_pair_is_asked_other_questions(tmp_path):
+    keys = []
+    for name in ("7", "8"):
+        plan, _ = planned(tmp_path, source())
+        keys.append(measuring_plan(name, plan.pair.task.requirement, SECRET, Config()).key)
+    assert plan.next.plan.key == keys[0] != keys[1]
+    assert SECRET not in keys[0]
 
 
 def test_a_path_that_cannot_be_looked_at_is_said_in_a_line(tmp_path):
@@ -172,7 +187,7 @@ def test_a_configured_model_must_be_a_folder(tmp_path):
 
 def test_embedded_models_are_known_by_name():
     reader = FileReader(Config())
-    spec = pool_spec(Config(), reader.models)
+    spec = pool_spec(Config(), reader.models, ())
     assert spec.scorer.model.startswith("local-dir:/")
     assert set(spec.sandbox.models) == {"diffharness/tiny-shapes"}, "a candidate never sees what scores it"
 
