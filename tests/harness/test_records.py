@@ -114,7 +114,7 @@ def test_a_run_ends_in_tables_in_the_annotations_order(tmp_path):
     assert column(folder, "batches", "prompt_id") == ["c"] * 4 + ["a"] * 4 + ["b"] * 4
     assert column(folder, "batches", "turn") == [0, 1, 2, 3] * 3
     assert column(folder, "images", "prompt") == [f"picture {index}" for index in range(8)] * 3
-    assert pq.read_schema(folder / "pairs.parquet").metadata[b"diffharness_schema"] == b"3"
+    assert pq.read_schema(folder / "pairs.parquet").metadata[b"diffharness_schema"] == b"4"
     assert not (folder / "parts").exists()
     assert [kept.prompt_id for kept in ResultSet.load(folder)] == ["c", "a", "b"]
     run = json.loads((folder / "run.json").read_text())
@@ -580,4 +580,4 @@ def test_halves_of_pairs_have_records(tmp_path):
 
 
 def test_the_schema_version_is_that_of_the_page():
-    assert records.SCHEMA_VERSION == 3
+    assert records.SCHEMA_VERSION == 4

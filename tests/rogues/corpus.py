@@ -1,13 +1,13 @@
 """The corpus as data: the table of README.md, and the pair that each rogue is the candidate of."""
 
 import ast
-import random
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from actors.messages import REJECTING, Batch, Job, Limits, ModelFile, Outcome, Plan, Sign, Status
+from actors.messages import REJECTING, Job, Limits, ModelFile, Outcome, Plan, Sign, Status
 from actors.model_config import ModelConfig
 from harness.evaluation import Looks, Sources, make_record
 from harness.judge import Criteria
@@ -40,10 +40,16 @@ LIMITS = Limits(
     image_pixels=128 * 128,
 )
 HANGING = replace(LIMITS, load_s=5, warmup_s=5, call_s=5)  # for rogues that must run into a time limit
+PAIRS = itertools.count()  # each is asked other questions
 SIZES = ("small", "medium", "large")
 COLOURS = ("red", "orange", "green", "cyan", "blue", "purple", "pink")
 SHAPES = ("circle", "square", "triangle", "diamond", "ring")
 BACKGROUNDS = ("white", "black", "gray", "yellow")
+# Prompts that the embedded CLIP model knows.
+CAPTIONS = tuple(
+    (f"a {size} {colour} {shape} on a {ground} background",)
+    for size, colour, shape, ground in itertools.product(SIZES, COLOURS, SHAPES, BACKGROUNDS)
+)
 
 
 @dataclass(frozen=True)
@@ -89,15 +95,6 @@ def header(file: str) -> str:
     return " ".join((ast.get_docstring(ast.parse((FOLDER / file).read_text())) or "").split())
 
 
-def captions(dice: random.Random, count: int) -> tuple[str, ...]:
-    """Prompts that the embedded CLIP model knows, none of them twice."""
-    found: dict[str, None] = {}
-    while len(found) < count:
-        size, colour, shape, ground = (dice.choice(words) for words in (SIZES, COLOURS, SHAPES, BACKGROUNDS))
-        found[f"a {size} {colour} {shape} on a {ground} background"] = None
-    return tuple(found)
-
-
 def limits_of(row: Row) -> Limits:
     """The limits that its child runs under."""
     return HANGING if "timeout" in row.becomes else LIMITS
@@ -110,20 +107,16 @@ def together(rows: Sequence[Row]) -> tuple[Row, bytes]:
 
 def job(row: Row, source: bytes | None = None) -> Job:
     """The pair of the honest baseline and this model file. A sign that the row names is made to reject."""
-    dice = random.Random(row.file)
-    words = captions(dice, 2 * (BATCHES + 2))
-    seeds = [dice.randrange(2**31) for _ in words]
-    batches = [Batch(words[at : at + 2], tuple(seeds[at : at + 2])) for at in range(0, len(words), 2)]
     plan = Plan(
-        warmup=tuple(batches[:2]),
+        key=f"{row.file} {next(PAIRS)}",
+        batch_size=2,
         warmup_at_least=2,
+        warmup_at_most=2,
         warmup_agreement=0.15,
-        batches=tuple(batches[2:]),
-        repeats=(),
-        order_seed=dice.randrange(2**31),
+        batches=BATCHES,
+        repeats=1,
         profile=False,
         stop=StopWhenKnown(Demands(req_speedup=REQUIRED), CRITERIA, LOOKS, 0.02),
-        other_seeds=(dice.randrange(2**31), dice.randrange(2**31)),
         reject=REJECTING | signs_of(row),
     )
     baseline = file_of(HONEST_FILE.read_bytes())

@@ -14,10 +14,11 @@ from dataclasses import replace
 import pytest
 
 from actors.gpu_actor import GpuActor
-from actors.messages import SandboxSpec, ScorerSpec, Status
+from actors.messages import Batch, SandboxSpec, ScorerSpec, Status
 from actors.sandbox import TIERS, tier_problem
 from harness.embedded import EMBEDDED_SCORERS
 from tests.rogues.corpus import (
+    CAPTIONS,
     LIBRARY,
     Row,
     ended_as,
@@ -42,6 +43,7 @@ ALL = os.environ.get("ROGUES") == "all"
 CANNOT = 77  # exit status: this machine has no mount namespaces
 EVERY = 10  # pairs between two full measurements of the honest one
 APART = 1.15  # two processes of one file may differ that much on a busy machine
+QUESTION = Batch(tuple(caption for (caption,) in CAPTIONS[:2]), (1, 2))
 HONEST = Row("honest/baseline.py", "", ("measured",), "", ())
 ENDINGS = {"harmless", "quality", "measured", "undetected", *(status.value for status in Status)}
 
@@ -57,7 +59,7 @@ class Bench:
         self.surroundings = Surroundings(folder)
         environment = {**self.surroundings.environment, "PYTHONPATH": str(LIBRARY)}
         spec = SandboxSpec((tier,), {}, (str(LIBRARY),), environment, threads=1, preimports=PREIMPORTS)
-        self.actor = GpuActor(spec, CLIP, limits_of(HONEST), "cpu 0", gpu=False)
+        self.actor = GpuActor(spec, CLIP, limits_of(HONEST), CAPTIONS, "cpu 0", gpu=False)
         self.actor._spares.room = 1  # the next rogue's child imports meanwhile
         self.honest = self.measure(HONEST)[1]
         assert self.honest.status is Status.MEASURED, f"{self.honest.detail}\n{self.honest.log}"
@@ -81,7 +83,7 @@ class Bench:
     def ask_baseline(self):
         """Seconds and pixels of the warm baseline for a fixed batch."""
         assert self.actor._kept is not None, "the baseline was lost"
-        row, pixels = self.actor._kept[1].call(job(HONEST).plan.batches[0], 0, 0, "call_s")
+        row, pixels = self.actor._kept[1].call(QUESTION, 0, 0, "call_s")
         return row.wall_s, pixels.tobytes()
 
     def children(self) -> list[set[int]]:
