@@ -40,6 +40,7 @@ class Status(StrEnum):
     BAD_ANSWER = "bad_answer"  # an answer that breaks the protocol
     CLOCK_MISMATCH = "clock_mismatch"  # its own clock disagrees with the supervisor's
     RESOURCE_LIMIT = "resource_limit"  # it used more of the machine than a limit allows: memory, processes, disk
+    UNSTOPPABLE = "unstoppable"  # its processes did not stand still within a second of its answer
     REJECTED = "rejected"  # a sign that what it made is not what was asked for; see the findings
 
     # Not the candidate's doing.
