@@ -1,11 +1,8 @@
 """A cgroup for each child, where this machine lets us make one: the kernel holds its memory and its processes, makes
 it stand still, and counts the time of the CPU that it uses.
 
-Version 1 (hierarchies of their own for `memory`, `pids`, `freezer` and `cpuacct`) and version 2 (one for all of it). In
-version 2 a cgroup that holds processes cannot hand its controllers down, so an actor's own one serves for `memory` and
-`pids` only at the root, and its parent where that has both switched on and may be written to. Freezing and counting
-need no controller there: any cgroup serves that may be written to. Where nothing works, the watchdog of `actors.limits`
-is alone. Source: the kernel's admin-guide/cgroup-v1 and admin-guide/cgroup-v2.rst.
+Each of these is used where it works, one without the others, too: `actors.hierarchies` says where that may be, and here
+it is tried. Where nothing works, the watchdog of `actors.limits` is alone.
 """
 
 from __future__ import annotations
@@ -17,31 +14,30 @@ import secrets
 import select
 import shlex
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from actors.cgroup_files import INNER, freeze, kill, pids, prefix_of, remove, remove_leftovers, thaw, value, within, write
+from actors.cgroup_files import (
+    INNER,
+    freeze,
+    kill,
+    pids,
+    prefix_of,
+    remove,
+    remove_leftovers,
+    thaw,
+    value,
+    within,
+    write,
+)
 from actors.guard import require_guard
+from actors.hierarchies import CONTROLLERS, SERVICES, Hierarchy, hierarchies, own_folders
 
-MOUNTS = Path("/proc/self/mountinfo")
-OWN = Path("/proc/self/cgroup")
 VMSTAT = Path("/proc/vmstat")
-CONTROLLERS = ("memory", "pids")
-SERVICES = ("freezer", "cpuacct")  # by their names in version 1; in version 2 every cgroup has both
 # Whose services are used, the preferred one first: what version 2 has frozen can be killed, and ends with its parent.
 SERVING = (2, 1)
 FREEZE_S = 1.0  # a child stands still by then
 SILENT_MS = 20
-
-
-@dataclass(frozen=True)
-class Hierarchy:
-    """A folder in which a child's cgroup can be made, and what cgroups there can do."""
-
-    parent: Path
-    version: int
-    controllers: tuple[str, ...]  # of CONTROLLERS and SERVICES
 
 
 class Cgroup:
@@ -189,7 +185,9 @@ def oom_kills() -> int | None:
     """
     folders = own_folders().items()
     own = [value(folder / "memory.events", "oom_kill") for names, folder in folders if not names]
-    own += [value(folder / "memory.oom_control", "oom_kill") for names, folder in folders if "memory" in names.split(",")]
+    own += [
+        value(folder / "memory.oom_control", "oom_kill") for names, folder in folders if "memory" in names.split(",")
+    ]
     count = value(VMSTAT, "oom_kill")  # of all, those in a cgroup included (Linux 4.13)
     counts = [count] if count >= 0 else own
     return max((one for one in counts if one >= 0), default=None)
@@ -264,72 +262,3 @@ def _freezes(trial: Cgroup, requests: int, answers: int) -> bool:
             trial.thaw()
             return silent and bool(poll.poll(1000 * FREEZE_S))
     return False
-
-
-def hierarchies() -> Iterator[Hierarchy]:
-    """Where a cgroup may be made, at or beside this process's own one, and what for; not tried yet."""
-    version_1, version_2 = {}, []
-    for names, folder in own_folders().items():
-        if names:
-            version_1[folder] = tuple(name for name in CONTROLLERS + SERVICES if name in names.split(","))
-        else:
-            version_2.append(folder)
-    for own in version_2:
-        limited = any(set(CONTROLLERS) & set(names) for names in version_1.values())
-        parent = None if limited else _hands_down(own)
-        if parent is not None:
-            yield Hierarchy(parent, 2, CONTROLLERS + SERVICES)
-        yield Hierarchy(own, 2, SERVICES)
-        if (own.parent / "cgroup.procs").exists():
-            yield Hierarchy(own.parent, 2, SERVICES)
-    for folder, names in version_1.items():
-        if names:
-            yield Hierarchy(folder, 1, names)
-
-
-def own_folders() -> dict[str, Path]:
-    """The folder of this process's own cgroup in each hierarchy that is mounted, under its controllers ("": version 2).
-
-    A container may see only a part of a hierarchy; its own cgroup is then the root of what is mounted.
-    """
-    own = {}
-    for line in OWN.read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        own[controllers] = path
-    folders = {}
-    for line in MOUNTS.read_text().splitlines():
-        before, after = line.split(" - ", 1)
-        root, point = before.split()[3:5]
-        kind, _, options = after.split()[:3]
-        for controllers, path in own.items():
-            of_this_mount = (
-                kind == "cgroup2" if not controllers else set(controllers.split(",")) <= {*options.split(",")}
-            )
-            if kind.startswith("cgroup") and of_this_mount:
-                inner = os.path.relpath(path, root) if Path(path).is_relative_to(root) else "."
-                folders[controllers] = Path(point) / inner
-    return folders
-
-
-def memory_limit() -> int | None:
-    """The least memory that this process's cgroups allow, in bytes; None where they allow all of it."""
-    limits = []
-    for controllers, folder in own_folders().items():
-        if "memory" in controllers.split(","):
-            limits.append(value(folder / "memory.stat", "hierarchical_memory_limit"))
-        elif not controllers:
-            for above in (folder, *folder.parents):
-                with contextlib.suppress(OSError, ValueError):
-                    limits.append(int((above / "memory.max").read_text()))
-    return min((limit for limit in limits if 0 < limit < 2**60), default=None)  # version 1 has a huge number for none
-
-
-def _hands_down(own: Path) -> Path | None:
-    """The cgroup of version 2, `own` or its parent, whose children have both controllers."""
-    with contextlib.suppress(OSError):  # refused where `own` holds processes, which it does unless it is the root
-        write(own / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
-    for folder in (own, own.parent):
-        with contextlib.suppress(OSError):
-            if set(CONTROLLERS) <= set((folder / "cgroup.subtree_control").read_text().split()):
-                return folder
-    return None

@@ -53,10 +53,12 @@ class Tree:
         self._root = read_process(pid)
         self._others: set[int] = set()  # processes of the machine that were seen not to be among them: not read again
 
-    def members(self, anew: bool = False) -> list[Process]:
-        """Those that live now. anew: the number of a process that was no member may have been given again since."""
-        if anew:
-            self._others = set()
+    def forget(self) -> None:
+        """Has the next look read every process: the number of one that was no member may have been given again."""
+        self._others = set()
+
+    def members(self) -> list[Process]:
+        """Those that live now."""
         listed = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208  (100 of them are listed in 50 us)
         self._others &= listed
         read = {pid: process for pid in listed - self._others if (process := read_process(pid)) is not None}

@@ -20,8 +20,19 @@ from pathlib import Path
 import psutil
 
 from actors import standstill
-from actors.cgroup import FREEZE_S, Cgroup, freezer, make_cgroup, memory_limit
-from actors.footprint import TICKS_S, Hidden, Process, Tree, deleted_use, folder_use, memory_use, mounted_use, read_process
+from actors.cgroup import FREEZE_S, Cgroup, freezer, make_cgroup
+from actors.footprint import (
+    TICKS_S,
+    Hidden,
+    Process,
+    Tree,
+    deleted_use,
+    folder_use,
+    memory_use,
+    mounted_use,
+    read_process,
+)
+from actors.hierarchies import memory_limit
 from actors.messages import Limits, Status
 
 CHILDREN = 3  # shares of an actor's memory: a baseline, a candidate, and the spare ones, which have only imported
@@ -123,7 +134,7 @@ class Watchdog:
         """
         counted = None if self._cgroup is None else self._cgroup.cpu_s()
         if counted is None:
-            counted = sum(process.cpu_s + process.reaped_cpu_s for process in self._asked_tree.members(anew=True))
+            counted = sum(process.cpu_s + process.reaped_cpu_s for process in self._members())
         self._cpu_s = max(self._cpu_s, counted)
         return self._cpu_s
 
@@ -185,11 +196,14 @@ class Watchdog:
             return self._tree.members()
         return [process for pid in self._cgroup.pids() if (process := read_process(pid)) is not None]
 
+    def _members(self) -> list[Process]:
+        self._asked_tree.forget()
+        return self._asked_tree.members()
+
     def _to_stop(self) -> set[int]:
         """What must stand still: a cgroup has it together, whoever its parents are; the tree has what left that."""
-        found = {process.pid for process in self._asked_tree.members(anew=True)} | set(
-            self._cgroup.pids() if self._cgroup else ()
-        )
+        found = {process.pid for process in self._members()}
+        found.update(self._cgroup.pids() if self._cgroup else ())
         return found - {self._asked_tree.pid} if self._warden else found
 
     def _memory_is_out(self, processes: Sequence[Process], files_bytes: int) -> bool:
@@ -245,4 +259,3 @@ class Watchdog:
                 stopped |= found
             standstill.send(stopped, signal.SIGKILL)
         self._kill()
-

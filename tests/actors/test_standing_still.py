@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from actors import cgroup, guard, standstill
 from actors.cgroup import FREEZE_S
 from actors.cgroup_files import FREEZERS, prefix_of
 from actors.messages import Status
-from actors.sandbox import Child, ChildFailure
+from actors.sandbox import GONE_S, Child, ChildFailure
 from actors.tiers import Device
 from tests.actors.inside import ALL_TIERS, QUICK, spec_for
 
@@ -28,17 +29,22 @@ import ctypes, mmap, os, signal, threading, time
 UNTIL = time.monotonic() + 40
 def spin():
     while time.monotonic() < UNTIL: pass
-def forked(work):
+def work():
+    begun = time.process_time()
+    while time.process_time() - begun < 0.22: pass
+def forked(what):
     if os.fork() == 0:
-        work()
+        what()
         os._exit(0)
 """
-THREADS = "for _ in range(4): threading.Thread(target=spin, daemon=True).start()\n"
-ORPHANS = "def leave():\n    os.setsid()\n    forked(spin)\nfor _ in range(3): forked(leave)\n"
+THREADS = "for _ in range(2): threading.Thread(target=spin, daemon=True).start()\n"
+ORPHANS = "def leave():\n    os.setsid()\n    forked(spin)\nforked(leave)\n"
 # timer_create(2) with CLOCK_MONOTONIC and SIGEV_SIGNAL, and timer_settime(2), a millisecond apart.
 TIMER = """
+signal.signal(signal.SIGCONT, lambda *_: None)
 class Event(ctypes.Structure):
-    _fields_ = [("value", ctypes.c_void_p), ("number", ctypes.c_int), ("notify", ctypes.c_int), ("rest", ctypes.c_char * 48)]
+    _fields_ = [("value", ctypes.c_void_p), ("number", ctypes.c_int), ("notify", ctypes.c_int)]
+    _fields_ += [("rest", ctypes.c_char * 48)]
 call, made = ctypes.CDLL(None, use_errno=True).syscall, ctypes.c_int()
 assert call(222, 1, ctypes.byref(Event(None, signal.SIGCONT, 0)), ctypes.byref(made)) == 0
 assert call(223, made, 0, (ctypes.c_long * 4)(0, 10**6, 0, 10**6), None) == 0
@@ -46,13 +52,13 @@ assert call(223, made, 0, (ctypes.c_long * 4)(0, 10**6, 0, 10**6), None) == 0
 HELPER = """
 def wake():
     while time.monotonic() < UNTIL: os.killpg(0, signal.SIGCONT)
-for _ in range(2): forked(wake)
+forked(wake)
 """
 SYSTEM_CALL = """
 def write():
-    files, data = os.memfd_create("x"), bytes(2 * 10**7)
+    files, data = os.memfd_create("x"), bytes(10**7)
     while time.monotonic() < UNTIL: os.pwrite(files, data, 0)
-for _ in range(2): threading.Thread(target=write, daemon=True).start()
+threading.Thread(target=write, daemon=True).start()
 """
 RELAY = """
 def relay():
@@ -64,7 +70,7 @@ forked(relay)
 """
 ROGUES = {
     "threads": THREADS,
-    "processes": "for _ in range(3): forked(spin)\n",
+    "processes": "forked(spin)\n",
     "orphans": ORPHANS,
     "a timer": THREADS + TIMER,
     "a helper": THREADS + HELPER,
@@ -81,10 +87,20 @@ def tier(request):
 @pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
     """What stops children: each means, as if the machine had no better one."""
-    monkeypatch.setattr(cgroup, "SERVING", KINDS[request.param])
-    if cgroup.freezer() != request.param:
-        pytest.skip(f"{request.param}: this machine has no such freezer that can be used")
-    return request.param
+    return forced(request.param, monkeypatch)
+
+
+@pytest.fixture(params=FROZEN)
+def frozen_by(request, monkeypatch):
+    """The same of freezers."""
+    return forced(request.param, monkeypatch)
+
+
+def forced(kind: str, monkeypatch) -> str:
+    monkeypatch.setattr(cgroup, "SERVING", KINDS[kind])
+    if cgroup.freezer() != kind:
+        pytest.skip(f"{kind}: this machine has no such freezer that can be used")
+    return kind
 
 
 def load(child: Child, source: str) -> ChildFailure:
@@ -101,31 +117,52 @@ def used(child: Child, seconds: float) -> float:
     return child.cpu_s() - before
 
 
-@pytest.mark.parametrize("name", ROGUES)
-def test_what_stands_still_uses_no_cpu(tier, kind, name):
+def goes_on(child: Child) -> bool:
+    """Whether a child that was let go on uses the CPU, on a machine that may be busy."""
+    deadline, before = time.monotonic() + 10, child.cpu_s()
+    while child.cpu_s() < before + 0.1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return child.cpu_s() >= before + 0.1
+
+
+def test_what_is_frozen_uses_no_cpu_whatever_it_tries(tier, frozen_by):
     with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
-        failure = load(child, ROGUES[name] + "time.sleep(0.1)\n")
-        if failure.status is Status.UNSTOPPABLE:
-            assert kind == "signals"
-            assert name in ("a timer", "a relay")
-            assert "did not stand still within 1 s" in failure.detail
-            return
+        failure = load(child, "".join(ROGUES.values()) + "time.sleep(0.1)\n")
         assert failure.status is Status.NO_PIPELINE, failure
-        leaked = used(child, PAUSED_S)
-        if kind in FROZEN:
-            assert leaked < 0.001
-        else:
-            assert leaked <= 0.03 or name == "a relay", "what leaks is seen"
+        assert used(child, PAUSED_S) < 0.001
         child.resume()
-        assert used(child, PAUSED_S) > 0.1, "it went on"
+        assert goes_on(child)
+        child.pause()
+        assert used(child, PAUSED_S) < 0.001
+
+
+@pytest.mark.parametrize("name", ROGUES)
+def test_what_signals_do_not_stop_is_seen(name, monkeypatch):
+    forced("signals", monkeypatch)
+    with Child("process", spec_for("process"), Device("cpu"), QUICK) as child:
+        failure = load(child, ROGUES[name] + "time.sleep(0.1)\n")
+        hard = name in ("a timer", "a relay")  # a signal to stop takes the one to go on away, and with it most timers
+        if failure.status is not Status.UNSTOPPABLE or not hard:
+            assert failure.status is Status.NO_PIPELINE, failure
+            begun = stretches(child)
+            leaked = used(child, PAUSED_S)
+            assert (leaked > 0.02) == (stretches(child) != begun), "a process that ran has its ticks"
+            assert leaked < 0.02 or hard
+            child.resume()
+            assert goes_on(child)
+
+
+def stretches(child: Child) -> dict[int, bytes]:
+    """How long each of its threads ran, by the kernel's finest count."""
+    return standstill.look(child.pids())[0]
 
 
 def test_the_time_of_the_cpu_is_all_that_it_used(tier, kind):
     with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
         load(child, "")
         before = child.cpu_s()
-        load(child, "UNTIL = time.monotonic() + 1\nfor _ in range(2): forked(time.process_time)\nspin()\nos.wait()")
-        assert 0.2 < child.cpu_s() - before < 3
+        load(child, "forked(work)\nwork()\nos.wait()")
+        assert 0.4 <= child.cpu_s() - before < 1
         assert child.cpu_resolution_s == (1e-6 if kind in FROZEN else pytest.approx(0.01, rel=1))
     after = child.cpu_s()
     assert after >= before
@@ -134,9 +171,9 @@ def test_the_time_of_the_cpu_is_all_that_it_used(tier, kind):
 
 def test_what_has_ended_is_still_counted(kind):
     with Child("process", spec_for("process"), Device("cpu"), QUICK) as child:
-        load(child, "UNTIL = time.monotonic() + 0.5\nforked(spin)\nos.wait()")
+        load(child, "forked(work)\nos.wait()")
         counted = child.cpu_s()
-        assert counted > 0.2
+        assert counted >= 0.2
         os.kill(child.pids()[0], 9)
         child.resume()
         child.process.wait(timeout=10)
@@ -152,14 +189,14 @@ def test_a_child_that_is_stopped_while_it_starts_goes_on(tier, kind):
 
 def test_stopping_is_quick_and_its_time_is_not_the_calls(tier, kind):
     with Child(tier, spec_for(tier), Device("cpu"), QUICK) as child:
-        load(child, THREADS)
+        load(child, "")
         took = []
         for _ in range(5):
             child.resume()
             begun = time.perf_counter()
             child.pause()
             took.append(time.perf_counter() - begun)
-    assert sorted(took)[2] < 0.05
+    assert sorted(took)[2] < (0.05 if kind in FROZEN else 0.25)  # signals wait for each thread's turn on a busy machine
 
 
 def test_what_does_not_stand_still_is_ended(tier, kind, monkeypatch):
@@ -178,11 +215,11 @@ def test_what_does_not_stand_still_is_ended(tier, kind, monkeypatch):
 def test_a_frozen_child_ends_at_once(tier, kind):
     child = Child(tier, spec_for(tier), Device("cpu"), QUICK)
     load(child, ORPHANS)
-    pids = child.pids()
+    pids = [str(pid) for pid in child.pids()]
     begun = time.monotonic()
     child.end()
-    assert time.monotonic() - begun < 2
-    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+    while left(pids):
+        assert time.monotonic() - begun < GONE_S
 
 
 SUPERVISOR = """
@@ -205,19 +242,20 @@ def test_a_frozen_child_does_not_outlive_a_supervisor_that_is_killed(tier, kind)
     deadline = time.monotonic() + 2
     while left(pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(pids) >= 4
+    assert len(pids) >= 2
     assert not left(pids)
-    if kind == "cgroup v1":
-        folders = [found.parent for found in cgroup.usable()]
-        assert not [path for folder in folders for path in folder.glob(f"{prefix_of(supervisor.pid)}*")]
+    folders = [found.parent for found in cgroup.usable()]
+    while kind == "cgroup v1" and any([*folder.glob(f"{prefix_of(supervisor.pid)}*")] for folder in folders):
+        assert time.monotonic() < deadline + 2, "the guard removes them"
 
 
 def left(pids: list[str]) -> list[str]:
     """Those that still are there, and not as zombies alone: whose parent may be nobody who waits for them."""
     found = []
     for pid in pids:
-        with suppress(OSError), open(f"/proc/{pid}/stat") as file:
-            found += [] if file.read().rpartition(")")[2].split()[0] == "Z" else [pid]
+        with suppress(OSError):
+            state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
+            found += [] if state == "Z" else [pid]
     return found
 
 
