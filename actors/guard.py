@@ -27,7 +27,8 @@ TRY_S = 60.0
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 _starting = threading.Lock()
-_running: tuple[int, int] | None = None  # open while this process lives; hung up once the guard does not
+# Whose it is, what is open while that process lives, and what is hung up once the guard does not.
+_running: tuple[int, int, int] | None = None
 
 
 def require_guard(prefix: str, parents: Sequence[Path]) -> None:
@@ -35,9 +36,10 @@ def require_guard(prefix: str, parents: Sequence[Path]) -> None:
     global _running
     with _starting:
         if _running is not None:
-            if not _is_hung_up(_running[1]):
+            owner, *open_here = _running
+            if owner == os.getpid() and not _is_hung_up(open_here[1]):
                 return
-            for fd in _running:
+            for fd in open_here:  # of a guard that is gone, or of the process that this one was forked from
                 os.close(fd)
             _running = None
         held, leash = os.pipe()
@@ -58,7 +60,7 @@ def require_guard(prefix: str, parents: Sequence[Path]) -> None:
         finally:
             os.close(held)
             os.close(living)
-        _running = leash, life
+        _running = os.getpid(), leash, life
         if _is_hung_up(life):
             raise OSError("no guard could be started for frozen children")
 

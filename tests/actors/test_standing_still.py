@@ -259,23 +259,22 @@ def left(pids: list[str]) -> list[str]:
     return found
 
 
-class TestGuard:
-    def test_one_is_enough_and_a_lost_one_is_replaced(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(guard, "_running", None)
-        guard.require_guard("nothing-", [tmp_path])
-        first = guard._running
-        guard.require_guard("nothing-", [tmp_path])
-        assert guard._running == first
-        os.close(first[0])  # it takes this process for ended
-        deadline = time.monotonic() + 10
-        while not guard._is_hung_up(first[1]) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert guard._is_hung_up(first[1])
-        monkeypatch.setattr(guard, "_running", (os.dup(first[1]), first[1]))
-        guard.require_guard("nothing-", [tmp_path])
-        assert not guard._is_hung_up(guard._running[1])
-        for fd in guard._running:
-            os.close(fd)
+def test_one_guard_is_enough_and_a_lost_one_is_replaced(monkeypatch, tmp_path):
+    monkeypatch.setattr(guard, "_running", None)
+    guard.require_guard("nothing-", [tmp_path])
+    owner, leash, life = guard._running
+    guard.require_guard("nothing-", [tmp_path])
+    assert guard._running == (owner, leash, life)
+    os.close(leash)  # it takes this process for ended
+    deadline = time.monotonic() + 10
+    while not guard._is_hung_up(life) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert guard._is_hung_up(life)
+    monkeypatch.setattr(guard, "_running", (owner, os.dup(life), life))
+    guard.require_guard("nothing-", [tmp_path])
+    assert not guard._is_hung_up(guard._running[2])
+    for fd in guard._running[1:]:
+        os.close(fd)
 
 
 def test_the_kernels_count_of_processes_ended_for_memory(monkeypatch, tmp_path):
