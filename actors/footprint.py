@@ -25,6 +25,7 @@ class Process:
     threads: int
     cpu_s: float  # of all its threads, ended ones included
     resident_bytes: int
+    reaped_cpu_s: float = 0.0  # of what it started and has waited for
 
 
 class Hidden(Exception):
@@ -40,7 +41,8 @@ def read_process(pid: int) -> Process | None:
         return None
     field = text[text.rindex(b")") + 2 :].split()  # from the third one on; the second may hold anything
     cpu_s = (int(field[11]) + int(field[12])) * TICKS_S
-    return Process(pid, int(field[1]), int(field[19]), int(field[17]), cpu_s, int(field[21]) * PAGE)
+    reaped_cpu_s = (int(field[13]) + int(field[14])) * TICKS_S
+    return Process(pid, int(field[1]), int(field[19]), int(field[17]), cpu_s, int(field[21]) * PAGE, reaped_cpu_s)
 
 
 class Tree:
@@ -50,6 +52,10 @@ class Tree:
         self.pid = pid
         self._root = read_process(pid)
         self._others: set[int] = set()  # processes of the machine that were seen not to be among them: not read again
+
+    def forget(self) -> None:
+        """Has the next look read every process: the number of one that was no member may have been given again."""
+        self._others = set()
 
     def members(self) -> list[Process]:
         """Those that live now."""

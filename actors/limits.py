@@ -9,7 +9,6 @@ What only its own process can be held to (RLIMIT_*) the child sets itself, befor
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -20,8 +19,20 @@ from pathlib import Path
 
 import psutil
 
-from actors.cgroup import Cgroup, make_cgroup, memory_limit
-from actors.footprint import Hidden, Process, Tree, deleted_use, folder_use, memory_use, mounted_use, read_process
+from actors import standstill
+from actors.cgroup import FREEZE_S, Cgroup, freezer, make_cgroup
+from actors.footprint import (
+    TICKS_S,
+    Hidden,
+    Process,
+    Tree,
+    deleted_use,
+    folder_use,
+    memory_use,
+    mounted_use,
+    read_process,
+)
+from actors.hierarchies import memory_limit
 from actors.messages import Limits, Status
 
 CHILDREN = 3  # shares of an actor's memory: a baseline, a candidate, and the spare ones, which have only imported
@@ -30,6 +41,7 @@ LONGEST_PERIOD_S = 1.0
 LONGEST_DISK_PERIOD_S = 5.0
 SHARE = 0.01  # of one CPU that looking should take; what costs more is done less often, up to the longest periods
 STOP_ROUNDS = 100
+CGROUP_CPU_S = 1e-6  # version 2 counts in microseconds, version 1 in nanoseconds
 
 
 @dataclass(frozen=True)
@@ -71,16 +83,21 @@ class Watchdog:
         self._cgroup: Cgroup | None = make_cgroup(self.limits.memory_bytes, limits.processes)
         self._awake, self._ended = threading.Event(), threading.Event()
         self._looking = threading.Lock()
-        self._disk_due = 0.0
+        self._disk_due = self._cpu_s = 0.0
+        self._stopped_by = freezer() if self._cgroup is not None else "signals"
 
     @property
     def entering(self) -> list[str]:
         """What to put before the child's command."""
         return self._cgroup.entering if self._cgroup else []
 
-    def watch(self, pid: int, kill: Callable[[], None]) -> None:
-        """Takes the started process over. `kill` ends it; what it started is ended before."""
+    def watch(self, pid: int, kill: Callable[[], None], warden: bool = False) -> None:
+        """Takes the started process over. `kill` ends it; what it started is ended before.
+
+        warden: that process is one, and goes on while the child stands still.
+        """
         self._tree, self._kill = Tree(pid), kill
+        self._asked_tree, self._warden = Tree(pid), warden  # a tree of its own: the thread looks at the other one
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -92,6 +109,40 @@ class Watchdog:
             yield
         finally:
             self._awake.clear()
+
+    def stop(self) -> str | None:
+        """Has the child and all that it started stand still. Returns what was seen where they do not, in words."""
+        if self._cgroup is None or not self._cgroup.freezes:
+            seen = standstill.stop(self._to_stop, FREEZE_S)
+        else:
+            seen = None if self._cgroup.freeze() else "the kernel did not say that they are frozen"
+        if seen is None:
+            return None
+        return f"its processes did not stand still within {FREEZE_S:g} s of its answer ({self._stopped_by}: {seen})"
+
+    def go_on(self) -> None:
+        """Lets them go on."""
+        if self._cgroup is None or not self._cgroup.freezes:
+            standstill.send(self._to_stop(), signal.SIGCONT)
+        else:
+            self._cgroup.thaw()
+
+    def cpu_s(self) -> float:
+        """Seconds of the CPU that the child and all that it started used; never less than it was before.
+
+        By a cgroup, all of it. Elsewhere from /proc: what ended and was not waited for by a parent is not in it.
+        """
+        counted = None if self._cgroup is None else self._cgroup.cpu_s()
+        if counted is None:
+            counted = sum(process.cpu_s + process.reaped_cpu_s for process in self._members())
+        self._cpu_s = max(self._cpu_s, counted)
+        return self._cpu_s
+
+    @property
+    def cpu_resolution_s(self) -> float:
+        """What `cpu_s` is rounded to, of each process where no cgroup counts."""
+        counts = self._cgroup is not None and self._cgroup.cpu_s() is not None
+        return CGROUP_CPU_S if counts else TICKS_S
 
     def report(self, breach: Breach) -> None:
         """Notes a breach, unless one is known, and ends the child."""
@@ -145,6 +196,16 @@ class Watchdog:
             return self._tree.members()
         return [process for pid in self._cgroup.pids() if (process := read_process(pid)) is not None]
 
+    def _members(self) -> list[Process]:
+        self._asked_tree.forget()
+        return self._asked_tree.members()
+
+    def _to_stop(self) -> set[int]:
+        """What must stand still: a cgroup has it together, whoever its parents are; the tree has what left that."""
+        found = {process.pid for process in self._members()}
+        found.update(self._cgroup.pids() if self._cgroup else ())
+        return found - {self._asked_tree.pid} if self._warden else found
+
     def _memory_is_out(self, processes: Sequence[Process], files_bytes: int) -> bool:
         assert self.limits.memory_bytes is not None
         deleted = deleted_use(process.pid for process in processes)
@@ -194,13 +255,7 @@ class Watchdog:
                 found = {process.pid for process in self._tree.members()} - stopped - {self._tree.pid}
                 if not found:
                     break
-                _signal(found, signal.SIGSTOP)
+                standstill.send(found, signal.SIGSTOP)
                 stopped |= found
-            _signal(stopped, signal.SIGKILL)
+            standstill.send(stopped, signal.SIGKILL)
         self._kill()
-
-
-def _signal(pids: set[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)

@@ -80,19 +80,21 @@ class Child:
         arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in), confined, *spec.preimports]
         if self._folder is None:
             handed_over = seccomp.as_file(seccomp.program(namespaces=True))
-            command, environment = bwrap_command(spec, device, self.limits, handed_over) + arguments, {}
+            environment = {}
             self._watchdog = Watchdog(self.limits, mounts=WRITABLE)
+            command = self._watchdog.entering + bwrap_command(spec, device, self.limits, handed_over) + arguments
         else:
             handed_over, self._leash = os.pipe()
-            command = warden_command(handed_over, self._folder) + arguments
             environment = child_environment(spec, device, str(PACKAGE.parent), self._folder)
             if tier == "landlock":  # Inductor's pool of compilers needs /dev/shm, which is not the child's own
                 environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
             link_models(spec.models, Path(self._folder))
             self._watchdog = Watchdog(self.limits, folders=(self._folder,))
+            # The warden itself stays outside of the cgroups: frozen with the child, it could not end it.
+            command = warden_command(handed_over, self._folder) + self._watchdog.entering + arguments
         passed_on = (request_out, answer_in, handed_over)
         self.process = subprocess.Popen(
-            self._watchdog.entering + command,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -106,7 +108,7 @@ class Child:
         self._channel = Channel(answer_out, request_in, os.pidfd_open(self.process.pid))
         self._ending = threading.Lock()
         self._log = bytearray()
-        self._watchdog.watch(self.process.pid, self._kill)
+        self._watchdog.watch(self.process.pid, self._kill, warden=self._warded)
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
         self._ready = self._closed = False
@@ -147,7 +149,7 @@ class Child:
                 self._channel.send({**header, "op": op, "nonce": nonce}, payload, deadline)
             answer, data = self._receive(op, limit, max_payload, deadline)
             seconds = time.perf_counter() - start
-            self.pause()
+            self.pause(op)
         self._require_no_breach(op)
         if answer.get("nonce") != nonce:
             raise ChildFailure(Status.BAD_ANSWER, f"{op}: an answer to something that was not asked", self.log())
@@ -172,20 +174,35 @@ class Child:
             return []
         return below if self._warded else [process.pid, *below]
 
-    def pause(self) -> None:
-        """Stops it and all that it started, where they are; `resume` lets them go on."""
-        stopped: set[int] = set()
-        while found := set(self.pids()) - stopped:  # what was still starting something is looked at again
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
-            stopped |= found
+    def pause(self, op: str = "pause") -> None:
+        """Has it and all that it started stand still, where they are; `resume` lets them go on.
+
+        Raises ChildFailure where they do not, or where that cannot be seen, and has ended them then. op: what for.
+        """
+        if self._closed:
+            return
+        running = self._watchdog.stop()
+        if running is not None:
+            self._watchdog.report(Breach(Status.UNSTOPPABLE, running))
+            self._require_no_breach(op)
 
     def resume(self) -> None:
         """Lets it go on."""
-        for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        if not self._closed:
+            self._watchdog.go_on()
+
+    def cpu_s(self) -> float:
+        """Seconds of the CPU that it and all that it started used since its start. It never falls.
+
+        Exact where a cgroup counts, and while it stands still; elsewhere from /proc, in steps of `cpu_resolution_s` a
+        process, and without what ended while nobody waited for it.
+        """
+        return self._watchdog.cpu_s()
+
+    @property
+    def cpu_resolution_s(self) -> float:
+        """The step of `cpu_s`, in seconds."""
+        return self._watchdog.cpu_resolution_s
 
     def log(self) -> str:
         """The end of what the child printed."""
@@ -197,13 +214,13 @@ class Child:
             return
         self._closed = True
         self._kill()
+        self._watchdog.end()  # what is frozen may not end before it is thawed
         try:
             self.process.wait(timeout=GONE_S)
         except subprocess.TimeoutExpired:
             self._help_warden()
             self.process.kill()
             self.process.wait()
-        self._watchdog.end()
         self._channel.close()
         self._drain.join(timeout=2)
         if self._folder is not None:

@@ -21,6 +21,7 @@ class Spares:
         self.children: list[Child] = []
         self._start = start
         self._needed = 0
+        self._limits: Limits | None = None  # of those that are expected
 
     def start_first(self, limits: Limits) -> None:
         """Has the first import while the actor itself starts and times nothing: also where there is room for none."""
@@ -28,7 +29,7 @@ class Spares:
 
     def expect(self, count: int, limits: Limits) -> None:
         """Has children import, as many of the `count` that will be taken as there is room for."""
-        self._needed = count
+        self._needed, self._limits = count, limits
         while len(self.children) < min(count, self.room):
             self.children.append(self._start(limits))
 
@@ -55,14 +56,23 @@ class Spares:
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """Within this a call is timed: they do nothing."""
+        """Within this a call is timed: they do nothing. One that does not stand still is ended, and replaced later."""
+        running = []
         for child in self.children:
-            child.pause()
+            try:
+                child.pause()
+            except ChildFailure:
+                running.append(child)
+        for child in running:
+            self.children.remove(child)
+            child.end()
         try:
             yield
         finally:
             for child in self.children:
                 child.resume()
+            if running and self._limits is not None:
+                self.expect(self._needed, self._limits)
 
     def end(self) -> None:
         """Ends them all."""

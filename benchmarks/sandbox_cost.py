@@ -14,7 +14,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from actors.cgroup import freezer
 from actors.gpu_actor import GpuActor
 from actors.machine import find_device
 from actors.messages import Batch, Job, Limits, ModelFile, Outcome, PoolSpec, SandboxSpec, Side, Status
@@ -69,6 +70,8 @@ class Overhead:
     call_s: float
     end_s: float
     pair_s: float
+    stop_s: float  # after a call until it stands still; no part of the call
+    go_on_s: float
 
 
 def in_turn(tiers: Sequence[str], rounds: int) -> Iterator[str]:
@@ -81,6 +84,8 @@ def pair_of_nothing(tier: str, spec: SandboxSpec, device: Device) -> Overhead:
     """Two children, one after the other, as both sides of a pair."""
     start_s = load_s = end_s = 0.0
     calls: list[float] = []
+    stops: list[float] = []
+    goes: list[float] = []
     begin = time.perf_counter()
     for side in Side:
         start = time.perf_counter()
@@ -91,11 +96,23 @@ def pair_of_nothing(tier: str, spec: SandboxSpec, device: Device) -> Overhead:
             loaded = LoadedSide.load(side, child, NOTHING)
             load_s += loaded.load_s
             calls += [loaded.call(BATCH, 0, 0, "call_s")[0].wall_s for _ in range(CALLS)]
+            for _ in range(CALLS):
+                goes.append(seconds_taken(child.resume))
+                stops.append(seconds_taken(child.pause))
         finally:
             start = time.perf_counter()
             child.end()
         end_s += time.perf_counter() - start
-    return Overhead(start_s, load_s, statistics.median(calls), end_s, time.perf_counter() - begin)
+    pair_s = time.perf_counter() - begin - sum(stops) - sum(goes)
+    median = statistics.median
+    return Overhead(start_s, load_s, median(calls), end_s, pair_s, median(stops), median(goes))
+
+
+def seconds_taken(call: Callable[[], None]) -> float:
+    """How long something takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def real_job(config: Config, baseline: Path, candidate: Path, reader: FileReader) -> Job:
@@ -149,13 +166,24 @@ def written(value: stats.Interval, factor: float = 1.0, decimals: int = 1) -> st
 def overhead_table(found: dict[str, list[Overhead]]) -> tuple[Table, list[str]]:
     """What a pair of nothing takes in each tier and what that adds to `process`; and the bounds that are missed."""
     table = Table(
-        *("tier", "start, s", "load, ms", "call, ms", "end, ms", "pair, s", "adds to a call, ms", "to a pair, s")
+        *(
+            "tier",
+            "start, s",
+            "load, ms",
+            "call, ms",
+            "end, ms",
+            "stop, ms",
+            "go on, ms",
+            "pair, s",
+            "adds to a call, ms",
+            "to a pair, s",
+        )
     )
     missed = []
     for tier, rounds in found.items():
         medians = {
             name: statistics.median(getattr(one, name) for one in rounds)
-            for name in ("start_s", "load_s", "call_s", "end_s", "pair_s")
+            for name in ("start_s", "load_s", "call_s", "end_s", "stop_s", "go_on_s", "pair_s")
         }
         plain = found[PLAIN]
         call, pair = (
@@ -165,10 +193,12 @@ def overhead_table(found: dict[str, list[Overhead]]) -> tuple[Table, list[str]]:
         table.add_row(
             tier,
             f"{medians['start_s']:.2f}",
-            *(f"{1000 * medians[name]:.1f}" for name in ("load_s", "call_s", "end_s")),
+            *(f"{1000 * medians[name]:.1f}" for name in ("load_s", "call_s", "end_s", "stop_s", "go_on_s")),
             f"{medians['pair_s']:.2f}",
             *(("-", "-") if tier == PLAIN else (written(call, 1000, 2), written(pair, 1, 2))),
         )
+        if medians["stop_s"] + medians["go_on_s"] >= MOST_A_CALL_S:
+            missed.append(f"{tier}: a child is stopped and goes on in more than {MOST_A_CALL_S:g} s")
         for name, bound in (("call_s", MOST_A_CALL_S), ("pair_s", MOST_A_PAIR_S)):
             more = medians[name] - statistics.median(getattr(one, name) for one in plain)
             if more >= bound:
@@ -217,6 +247,7 @@ def main(
     spec = replace(pool.sandbox, threads=threads or None)
     one = find_device(device == "gpu")
     print(f"{one.name}; load of the machine {os.getloadavg()[0]:.1f} of {os.cpu_count()} CPUs")
+    print(f"children are stopped by {freezer()}")
     console = Console(width=None if sys.stdout.isatty() else 120)
     nothing: dict[str, list[Overhead]] = {tier: [] for tier in tiers}
     for tier in in_turn(tiers, rounds):

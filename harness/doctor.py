@@ -12,6 +12,7 @@ import psutil
 from rich.console import Console
 from rich.markup import escape
 
+from actors.cgroup import freezer
 from actors.machine import cpu_name, gpu_names, installed_versions
 from actors.sandbox import tier_problem
 from actors.tiers import TIERS
@@ -23,6 +24,12 @@ WORKING_TIERS = {
     "bwrap": "works: namespaces, no network, a read-only view of what a model file needs",
     "landlock": "works: no network, the same view; accept it with --set sandbox.tiers=[bwrap,landlock]",
     "process": "works, stops no hostile code; accept it with --set sandbox.tiers=[bwrap,process]",
+}
+STOPPED_BY = {
+    "cgroup v2": "cgroup v2: the kernel freezes them, and says so",
+    "cgroup v1": "cgroup v1: the kernel freezes them, and says so",
+    "signals": "signals, checked: a hostile child may run in the other side's turn. For the kernel's freezer run as "
+    "root, or in a cgroup of your own: systemd-run --user --scope -p Delegate=yes diffharness ...",
 }
 ASK_TORCH = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
 
@@ -91,6 +98,7 @@ def _sandbox() -> Iterator[Finding]:
         problem = tier_problem(tier)
         text = problem or WORKING_TIERS[tier]
         yield Finding(f"sandbox tier {tier}", problem is None, text, needed=tier == "bwrap")
+    yield Finding("stopping children", freezer() != "signals", STOPPED_BY[freezer()])
 
 
 def _models() -> Iterator[Finding]:

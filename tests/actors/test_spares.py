@@ -67,6 +67,17 @@ def test_they_stand_still_while_a_call_is_timed_and_go_on_however_it_ends():
     assert [child.calls for child in spares.children] == [["pause", "resume"]] * 2
 
 
+def test_one_that_does_not_stand_still_is_ended_and_replaced_after_the_call():
+    spares = Spares(FakeChild, cpus=8)
+    spares.expect(2, LIMITS)
+    restless, other = spares.children
+    restless.pause = lambda: (_ for _ in ()).throw(ChildFailure(Status.UNSTOPPABLE, "pause: it runs"))
+    with spares.still():
+        assert (restless.calls, spares.children) == (["end"], [other])
+    assert len(spares.children) == 2
+    assert restless not in spares.children
+
+
 def test_a_child_that_cannot_start_is_the_machines_fault():
     children = []
 

@@ -41,3 +41,10 @@ def test_absent_methods_come_with_a_command_that_works_from_a_clone(monkeypatch)
     monkeypatch.setattr(doctor, "installed_versions", lambda: {"python": "3.11.9"})
     said = next(finding.text for finding in doctor.examine() if finding.subject == "methods")
     assert said.endswith("pip install -e '.[methods]'")
+
+
+@pytest.mark.parametrize(("by", "works"), [("cgroup v2", True), ("cgroup v1", True), ("signals", False)])
+def test_what_stops_children_is_said(monkeypatch, by, works):
+    monkeypatch.setattr(doctor, "freezer", lambda: by)
+    found = next(finding for finding in doctor._sandbox() if finding.subject == "stopping children")
+    assert (found.works, found.text.startswith(by)) == (works, True)
