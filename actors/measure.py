@@ -107,7 +107,7 @@ class Measurement:
             }
             if any(side.alloc_retries > side.retries_alone for side in (first, second)):
                 raise Crowded("the allocator had to give back memory and try again")
-            self._note(ran_while_stopped(self.batches, candidate.stopped_cpu_s, candidate.child.cpu_resolution_s))
+            self._note(ran_while_stopped(self.batches, candidate.child.stopped_cpu_s, candidate.child.cpu_resolution_s))
             if repeats and any(row.marks for row in self.batches[-2:]):
                 self.batches[-2:] = [replace(row, judged=False) for row in self.batches[-2:]]
                 repeats -= 1
@@ -181,13 +181,12 @@ class Measurement:
         """
         with self.stillness():
             self.meter.start(stopped.child.pids() if stopped else ())
-            if stopped:
-                stopped.used_while_stopped()
+            before = stopped.child.stopped_cpu_s if stopped else 0.0
             try:
                 with failures_of(side.side):
                     row, pixels = side.call(batch, number, len(self.batches), "call_s")
                     check_clocks(row, self.job.limits)
-                used = stopped.used_while_stopped() if stopped else None
+                used = stopped.child.stopped_cpu_s - before if stopped else None
             finally:
                 reading = self.meter.stop()
         row = replace(row, stopped_cpu_s=used, **asdict(reading))

@@ -112,6 +112,8 @@ class Child:
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
         self._ready = self._closed = False
+        self._stopped_cpu_s = 0.0
+        self._paused_cpu_s: float | None = None  # its CPU time when it was stopped; None while it may run
 
     def __enter__(self) -> Child:
         return self
@@ -185,10 +187,12 @@ class Child:
         if running is not None:
             self._watchdog.report(Breach(Status.UNSTOPPABLE, running))
             self._require_no_breach(op)
+        self._paused_cpu_s = self.cpu_s()
 
     def resume(self) -> None:
         """Lets it go on."""
         if not self._closed:
+            self._stopped_cpu_s, self._paused_cpu_s = self.stopped_cpu_s, None
             self._watchdog.go_on()
 
     def cpu_s(self) -> float:
@@ -198,6 +202,12 @@ class Child:
         process, and without what ended while nobody waited for it.
         """
         return self._watchdog.cpu_s()
+
+    @property
+    def stopped_cpu_s(self) -> float:
+        """Seconds of the CPU that it used while it should have stood still, since its start."""
+        since = 0.0 if self._paused_cpu_s is None else self.cpu_s() - self._paused_cpu_s
+        return self._stopped_cpu_s + since
 
     @property
     def cpu_resolution_s(self) -> float:

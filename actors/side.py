@@ -37,8 +37,6 @@ class LoadedSide:
     alloc_retries: int = 0  # since the child started
     retries_alone: int = 0  # of those, before the other side was loaded, too
     profile: Profile | None = None
-    stopped_cpu_s: float = 0.0  # used while it should have stood still, since its first call
-    _cpu_s: float = 0.0  # the child's CPU time when it was last looked at
 
     @classmethod
     def load(cls, side: Side, child: Child, file: ModelFile, kernels: bytes = b"") -> LoadedSide:
@@ -70,10 +68,9 @@ class LoadedSide:
         """One call of the pipeline, timed by both clocks. Raises ChildFailure, also for images that are not right."""
         request = {"prompts": batch.prompts, "seeds": batch.seeds}
         room = len(batch.prompts) * self.child.limits.image_pixels * 3
-        self.used_while_stopped()
-        started = time.time()
+        started, cpu_s = time.time(), self.child.cpu_s()
         answer, data, wall_s = self.child.ask("generate", limit, request, max_payload=room)
-        cpu_s = self._cpu_since_last()
+        cpu_s = self.child.cpu_s() - cpu_s
         try:
             shape = tuple(_count(size) or 0 for size in answer["shape"][:5])
             device_s = _seconds(answer["device_s"])
@@ -84,18 +81,6 @@ class LoadedSide:
         pixels = check_pixels(shape, data, len(batch.prompts))
         row = BatchRow(number, turn, self.side, len(batch.prompts), wall_s, device_s, calls, memory, started, cpu_s)
         return row, pixels
-
-    def used_while_stopped(self) -> float:
-        """CPU seconds since its last call, or since this was asked last: it should have stood still."""
-        used = self._cpu_since_last()
-        if self.warmup_s:
-            self.stopped_cpu_s += used
-        return used
-
-    def _cpu_since_last(self) -> float:
-        now = self.child.cpu_s()
-        used, self._cpu_s = now - self._cpu_s, now
-        return used
 
     def take_profile(self, batch: Batch) -> None:
         """One more call, untimed, under the profiler. Raises ChildFailure."""

@@ -42,6 +42,7 @@ class FakeChild:
         self.seconds = iter(seconds) if isinstance(seconds, list) else itertools.repeat(seconds)
 
     cpu_resolution_s = 1e-6
+    stopped_cpu_s = 0.0
 
     def cpu_s(self):
         return 0.0
