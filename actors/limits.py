@@ -113,6 +113,7 @@ class Watchdog:
     def stop(self) -> str | None:
         """Has the child and all that it started stand still. Returns what was seen where they do not, in words."""
         if self._cgroup is None or not self._cgroup.freezes:
+            self._asked_tree.forget()
             seen = standstill.stop(self._to_stop, FREEZE_S)
         else:
             seen = None if self._cgroup.freeze() else "the kernel did not say that they are frozen"
@@ -134,7 +135,7 @@ class Watchdog:
         """
         counted = None if self._cgroup is None else self._cgroup.cpu_s()
         if counted is None:
-            counted = sum(process.cpu_s + process.reaped_cpu_s for process in self._members())
+            counted = sum(process.cpu_s + process.reaped_cpu_s for process in self._asked_tree.members())
         self._cpu_s = max(self._cpu_s, counted)
         return self._cpu_s
 
@@ -196,13 +197,9 @@ class Watchdog:
             return self._tree.members()
         return [process for pid in self._cgroup.pids() if (process := read_process(pid)) is not None]
 
-    def _members(self) -> list[Process]:
-        self._asked_tree.forget()
-        return self._asked_tree.members()
-
     def _to_stop(self) -> set[int]:
         """What must stand still: a cgroup has it together, whoever its parents are; the tree has what left that."""
-        found = {process.pid for process in self._members()}
+        found = {process.pid for process in self._asked_tree.members()}
         found.update(self._cgroup.pids() if self._cgroup else ())
         return found - {self._asked_tree.pid} if self._warden else found
 
