@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from actors import landlock, seccomp
+from actors.escaped import escaped
 from actors.limits import Breach, Watchdog, resolved
 from actors.messages import Limits, SandboxSpec, Status
 from actors.protocol import Channel, ChannelClosed, ProtocolError
@@ -57,10 +58,12 @@ class SandboxError(RuntimeError):
 class ChildFailure(Exception):
     """A child did not do what it was asked: how it ended, one line on why, and the end of what it printed.
 
+    Both are escaped here: an exception's text, a file's name, and what was printed are the model file's own.
     signal: the one that ended its process, where the status is KILLED.
     """
 
     def __init__(self, status: Status, detail: str, log: str = "", signal: int | None = None) -> None:
+        detail, log = escaped(detail), escaped(log, lines=True)
         super().__init__(f"{status}: {detail}")
         self.status, self.detail, self.log, self.signal = status, detail, log, signal
 
@@ -188,8 +191,8 @@ class Child:
                 os.kill(pid, signal.SIGCONT)
 
     def log(self) -> str:
-        """The end of what the child printed."""
-        return self._log.decode(errors="replace")
+        """The end of what the child printed, escaped."""
+        return escaped(self._log.decode(errors="replace"), lines=True)
 
     def end(self) -> None:
         """Ends the process and everything that it started. May be called twice."""

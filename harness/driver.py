@@ -30,6 +30,7 @@ from harness.planning import (
     Planned,
     criteria,
     draw_seed,
+    files_of,
     looks,
     plan_pair,
     prompt_id,
@@ -50,14 +51,16 @@ def run(
 
     A record of a pair whose model files have changed since, or whose measuring failed through no fault of theirs, is
     replaced. command: what run.json says the run was started with. Returns all records of the result set.
-    Raises TaskError, ConfigError, CaptionsError, ResultSetError and PoolError before anything is measured, and
-    ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that a later run continues.
+    Raises TaskError, ConfigError, CaptionsError, ReaderError, ResultSetError and PoolError before anything is
+    measured, and ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that a later run
+    continues.
     """
     pairs = load_pairs(anno, gen, config.task_keys)
     before = read_run_info(out)
     seed = before["seed"] if before else draw_seed(config)
     prompts = read_prompts(config, seed)
     reader = FileReader(config)
+    reader.prefetch(files_of(pairs))
     planned = {prompt_id(pair): plan_pair(pair, prompts, config, reader) for pair in pairs}
     display = display or NullDisplay()
     with ResultSet.open(out, run_info(config, seed, command, anno, gen), list(planned)) as results:
@@ -96,7 +99,7 @@ def evaluate(
     reference: the file whose pipeline class, model, scheduler and steps the candidate must share; the baseline where
     it is None. req_speedup: at least, times. req_latency_s: at most, seconds per image. max_quality_loss: at most, as
     a fraction of the baseline's CLIP score; the configuration's where it is None.
-    Raises ConfigError, CaptionsError and PoolError; whatever the files do is a status of the record.
+    Raises ConfigError, CaptionsError, ReaderError and PoolError; whatever the files do is a status of the record.
     """
     require_limits(req_speedup=req_speedup, req_latency_s=req_latency_s, max_quality_loss=max_quality_loss)
     config = config or Config()
@@ -113,8 +116,9 @@ def evaluate(
     display = display or NullDisplay()
     records: list[PairRecord] = []
     display.start(1, 0)
-    reader = FileReader(config)
-    plan = plan_pair(Pair(task, Path(candidate)), read_prompts(config, draw_seed(config)), config, reader)
+    pair, reader = Pair(task, Path(candidate)), FileReader(config)
+    reader.prefetch(files_of([pair]))
+    plan = plan_pair(pair, read_prompts(config, draw_seed(config)), config, reader)
     measure({task.prompt_id: plan}, reader, display, lambda record, *_: records.append(record))
     return records[0]
 
