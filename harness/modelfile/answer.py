@@ -24,9 +24,13 @@ def answer(source: bytes, file: str) -> bytes:
     try:
         config = read_config(source, Path(file))
         said: dict[str, Any] = {"config": vars(config)}
+    except MemoryError:
+        raise
     except SourceError as error:
         # Some messages of the parser quote the source.
         said = {"problem": error.kind, "line": error.line, "text": error.text[:MAX_REASON]}
+    except Exception:  # a mistake of the reader's own makes no honest file a bad one: its live pipeline will tell
+        said = {"config": vars(ModelConfig(None, None, None, None))}
     return json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 

@@ -1,6 +1,7 @@
 """Has sources read by a server in a process of its own, and says of each file what is in it, or why nothing is."""
 
 import atexit
+import json
 import os
 import signal
 import subprocess
@@ -8,16 +9,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from actors.model_config import ModelConfig
 from actors.protocol import Channel, ChannelClosed, ProtocolError
 from harness.modelfile.answer import MAX_ANSWER_BYTES, BadAnswer, checked
-from harness.modelfile.source import CPU_S, MEMORY_BYTES, WALL_S, ModelFileError, Problem, read_source
+from harness.modelfile.source import ModelFileError, Problem, ReadingLimits, read_source
 
 START_S = 60.0
-SILENCE_S = WALL_S + 30  # a server that says nothing for so long does not work any more
+SILENCE_S = 30.0  # beyond a file's own limit: a server that says nothing for so long does not work any more
 MOST_PLACES = 16  # forks at once; each may take the memory of one
 SHORTER = "a model file is a script: make it shorter or simpler"
 # The folder of the packages comes last, so that nothing beside them can pass for a module of Python's own.
@@ -54,7 +56,8 @@ def read_sources(files: Iterable[tuple[Path, bytes]]) -> list[Facts]:
 class Reader:
     """A server, started when it is first needed, and again where it has ended. For one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ReadingLimits | None = None) -> None:
+        self.limits = limits or ReadingLimits()
         self.places = min(MOST_PLACES, len(os.sched_getaffinity(0)))
         self.process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
@@ -78,30 +81,29 @@ class Reader:
     def end(self) -> None:
         """Ends the server; the next file starts another."""
         process, channel, self.process, self._channel = self.process, self._channel, None, None
-        if process is None or channel is None:
-            return
-        channel.close()
-        if self._owner == os.getpid():  # else it is the server of the process that this one was forked from
+        if channel is not None:
+            channel.close()
+        if process is not None and self._owner == os.getpid():  # else this process was forked from its owner
             process.kill()
             process.wait()
 
     def _pass(self, files: Iterator[Source], places: int, found: dict[int, Facts]) -> list[Source]:
         """Reads files until there are no more; or until the server has ended, and returns those it had then."""
-        channel = self._serving()
+        channel, silence_s = self._serving(), self.limits.wall_s + SILENCE_S
         at_work: dict[int, Source] = {}
         try:
             while True:
                 while len(at_work) < places and (one := next(files, None)) is not None:
                     number, path, source = at_work[one[0]] = one
                     request = {"file": number, "path": os.path.abspath(path)}  # noqa: PTH100 - links are not followed
-                    channel.send(request, source, time.perf_counter() + SILENCE_S)
+                    channel.send(request, source, time.perf_counter() + silence_s)
                 if not at_work:
                     return []
-                header, said = channel.receive(MAX_ANSWER_BYTES, time.perf_counter() + SILENCE_S)
-                if header.get("file") not in at_work:
+                header, said = channel.receive(MAX_ANSWER_BYTES, time.perf_counter() + silence_s)
+                if type(header.get("file")) is not int or header["file"] not in at_work:
                     raise ProtocolError("an answer on a file that was not asked for")
                 number, path, _ = at_work.pop(header["file"])
-                found[number] = facts_of(path, header, bytes(said))
+                found[number] = facts_of(path, header, bytes(said), self.limits)
         except (ChannelClosed, ProtocolError, TimeoutError):
             self.end()
             return list(at_work.values())
@@ -111,15 +113,17 @@ class Reader:
 
     def _serving(self) -> Channel:
         """The channel to a server that runs. Raises ReaderError."""
-        if self._owner != os.getpid() or self.process is None or self.process.poll() is not None:
-            self.end()
-            self._start()
-        assert self._channel is not None
+        is_ours = self._owner == os.getpid()
+        if is_ours and self._channel is not None and self.process is not None and self.process.poll() is None:
+            return self._channel
+        self.end()
+        self._channel = self._start()
         return self._channel
 
-    def _start(self) -> None:
+    def _start(self) -> Channel:
         root = str(Path(__file__).parents[2])
-        command = [sys.executable, "-I", "-S", "-c", BOOT, root, str(self.places)]
+        settings = json.dumps([self.places, *astuple(self.limits)])
+        command = [sys.executable, "-I", "-S", "-c", BOOT, root, settings]
         try:
             self.process = subprocess.Popen(
                 command,
@@ -139,10 +143,12 @@ class Reader:
         for stream in streams:
             if stream:
                 stream.close()
-        self._channel = Channel(out, into)
+        channel = Channel(out, into)
         try:
-            self._channel.receive(0, time.perf_counter() + START_S)
+            channel.receive(0, time.perf_counter() + START_S)
+            return channel
         except (ChannelClosed, ProtocolError, TimeoutError) as error:
+            channel.close()
             self.end()
             said = os.read(errors, 2000).decode(errors="replace").strip().splitlines()[-1:] or [f"{error!r}"]
             raise ReaderError(f"the process that reads model files does not start: {said[0]}") from error
@@ -150,7 +156,7 @@ class Reader:
             os.close(errors)
 
 
-def facts_of(path: Path, header: dict[str, Any], said: bytes) -> Facts:
+def facts_of(path: Path, header: dict[str, Any], said: bytes, limits: ReadingLimits) -> Facts:
     """What became of one file. header: how the process that read it ended, by its server. Raises ReaderError."""
     ended, code = header.get("ended"), header.get("code")
     if ended == "answered":
@@ -161,22 +167,22 @@ def facts_of(path: Path, header: dict[str, Any], said: bytes) -> Facts:
     elif ended == "no process":
         raise ReaderError(f"{path}: cannot start a process to read it: {header.get('why')}; end others, and try again")
     elif ended == "wall time":
-        reason = f"reading it took more than {WALL_S:g} s"
+        reason = f"reading it took more than {limits.wall_s:g} s"
     elif ended == "long answer":
         reason = f"the process that read it wrote more than {MAX_ANSWER_BYTES:,} bytes"
     else:
-        reason = _of_death(code)
+        reason = _of_death(code, limits)
     return ModelFileError(Problem.TOO_MUCH, f"{path}: {reason}; {SHORTER}")
 
 
-def _of_death(code: object) -> str:
+def _of_death(code: object, limits: ReadingLimits) -> str:
     number = -code if isinstance(code, int) and code < 0 else 0
     if number == signal.SIGXCPU:
-        return f"reading it took more than {CPU_S} s of the CPU"
+        return f"reading it took more than {limits.cpu_s} s of the CPU"
     if number in set(signal.Signals):
         hint = " (often the kernel's, when memory runs out)" if number == signal.SIGKILL else ""
         return f"the process that read it was ended by {signal.Signals(number).name}{hint}"
-    return f"the process that read it ended with code {code}, as it may beyond {MEMORY_BYTES >> 20:,} MiB of memory"
+    return f"the process that read it broke off; it may use {limits.memory_bytes >> 20:,} MiB of memory"
 
 
 _reader = Reader()

@@ -27,14 +27,33 @@ from actors import landlock, seccomp
 from actors.confine import drop_capabilities
 from actors.protocol import PREFIX, Channel, ChannelClosed
 from harness.modelfile.answer import MAX_ANSWER_BYTES, answer
-from harness.modelfile.source import CPU_S, MAX_BYTES, MEMORY_BYTES, WALL_S
+from harness.modelfile.source import MAX_BYTES, ReadingLimits
 
 REQUESTS, ANSWERS, ERRORS = 0, 1, 2  # descriptors
 MOST_DESCRIPTORS = 256
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 READ_BYTES = 1 << 16
-# Read once before any file, so that no fork has to compile patterns and make the types of the tree anew.
-OF_OUR_OWN = b"import torch\npipe = torch.compile(f'{1}')\nif pipe:\n    pipe.half()\n"
+# Read before any file, so that no fork compiles patterns, makes the types of the tree, or runs cold code.
+OF_OUR_OWN = b"""
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+MODEL = "org/name"
+
+
+def load_pipe(level=1):
+    pipe = StableDiffusionPipeline.from_pretrained(MODEL, torch_dtype=torch.float16).to("cuda")
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    for name in ("unet", "vae"):
+        if level > 1 and hasattr(pipe, name):
+            setattr(pipe, name, torch.compile(getattr(pipe, name), mode=f"max-{name}"))
+    return pipe
+
+
+def pipe_forward(pipe, prompts, **call):
+    return pipe(prompts, **{"num_inference_steps": 20, **call})
+"""
+WARM_UPS = 8
 
 
 @dataclass
@@ -47,19 +66,21 @@ class Fork:
     said_fd: int
     deadline: float
     said: bytearray = field(default_factory=bytearray)
-    killed_for: str = ""
+    killed_for: str = ""  # why its server ended it
 
 
 class Server:
     """Takes requests while it has a place, and looks after the forks that read them."""
 
-    def __init__(self, places: int) -> None:
-        self._places = places
+    def __init__(self, places: int, limits: ReadingLimits) -> None:
+        self._places, self._limits = places, limits
         self._channel = Channel(REQUESTS, ANSWERS)
         self._forks: list[Fork] = []
         self._outgoing = bytearray()
         self._devnull = os.open(os.devnull, os.O_RDWR)
         self._libc = ctypes.CDLL(None, use_errno=True)
+        # A fork may signal its own group, which is 0, and nobody else.
+        self._filter = b"" if seccomp.problem() else seccomp.program(namespaces=False, signals_of=0)
 
     def serve(self) -> None:
         """Until the other end of the pipe is closed; ends all forks then."""
@@ -69,7 +90,7 @@ class Server:
                 pass
         finally:
             for fork in self._forks:
-                self._kill(fork, "")
+                self._kill(fork, "nobody asks")
 
     def _turn(self) -> bool:
         """Waits for something and does it; False once nobody asks any more."""
@@ -80,7 +101,7 @@ class Server:
         for fork in self._forks:
             poll.register(fork.ended, select.POLLIN)
             poll.register(fork.said_fd, select.POLLIN if not fork.killed_for else 0)
-        first = min((fork.deadline for fork in self._forks), default=None)
+        first = min((fork.deadline for fork in self._forks if not fork.killed_for), default=None)
         left = None if first is None else max(0.0, first - time.monotonic()) * 1000 + 1
         ready = dict(poll.poll(left))
         if ready.get(REQUESTS, 0) & ~select.POLLIN:  # closed: whoever asked is gone
@@ -107,7 +128,7 @@ class Server:
             if pid == 0:
                 self._read_one(server, into, path, source)
             os.set_blocking(said_fd, False)
-            self._forks.append(Fork(file, pid, os.pidfd_open(pid), said_fd, time.monotonic() + WALL_S))
+            self._forks.append(Fork(file, pid, os.pidfd_open(pid), said_fd, time.monotonic() + self._limits.wall_s))
         os.close(into)
 
     def _read_one(self, server: int, into: int, path: str, source: bytes) -> NoReturn:
@@ -118,9 +139,10 @@ class Server:
             os.dup2(self._devnull, ANSWERS)
             os.dup2(self._devnull, ERRORS)
             os.closerange(ERRORS + 1, MOST_DESCRIPTORS)
+            os.setpgid(0, 0)
             self._libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == server:  # else it ended just before
-                confine_fork()
+                confine_fork(self._limits, self._filter)
                 said = memoryview(answer(source, path))
                 while said:
                     said = said[os.write(REQUESTS, said) :]
@@ -138,7 +160,7 @@ class Server:
             code = os.waitstatus_to_exitcode(os.waitpid(fork.pid, 0)[1])
             ended = fork.killed_for or ("answered" if code == 0 else "died")
             self._send({"file": fork.file, "ended": ended, "code": code}, fork.said if ended == "answered" else b"")
-        elif time.monotonic() >= fork.deadline:
+        elif not fork.killed_for and time.monotonic() >= fork.deadline:
             self._kill(fork, "wall time")
 
     def _listen(self, fork: Fork) -> None:
@@ -151,8 +173,7 @@ class Server:
                     return
 
     def _kill(self, fork: Fork, why: str) -> None:
-        fork.killed_for = fork.killed_for or why
-        fork.deadline = float("inf")
+        fork.killed_for = why
         fork.said.clear()
         with contextlib.suppress(ProcessLookupError):
             os.kill(fork.pid, signal.SIGKILL)
@@ -162,11 +183,11 @@ class Server:
         self._outgoing += PREFIX.pack(len(text), len(said)) + text + said
 
 
-def confine_fork() -> None:
+def confine_fork(limits: ReadingLimits, filter_: bytes) -> None:
     """Limits for good, on CPU time and memory: no file, no descriptor, no process; and the filter of system calls."""
     for kind, soft, hard in (
-        (resource.RLIMIT_CPU, CPU_S, CPU_S + 1),
-        (resource.RLIMIT_AS, MEMORY_BYTES, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 1),
+        (resource.RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
         (resource.RLIMIT_FSIZE, 0, 0),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_NOFILE, 0, 0),
@@ -176,8 +197,9 @@ def confine_fork() -> None:
         if most != resource.RLIM_INFINITY:
             soft, hard = min(soft, most), min(hard, most)
         resource.setrlimit(kind, (soft, hard))
-    with contextlib.suppress(OSError):
-        seccomp.install(seccomp.program(namespaces=False, signals_of=os.getpid()))
+    if filter_:
+        with contextlib.suppress(OSError):
+            seccomp.install(filter_)
 
 
 def prepare() -> None:
@@ -185,7 +207,8 @@ def prepare() -> None:
     for module in pkgutil.iter_modules(encodings.__path__):  # a source may name any of them in its first line
         with contextlib.suppress(ImportError, AttributeError):
             importlib.import_module(f"encodings.{module.name}")
-    answer(OF_OUR_OWN, "/model.py")
+    for _ in range(WARM_UPS):
+        answer(OF_OUR_OWN, "/model.py")
     most = min(MOST_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for name in (signal.SIGXCPU, signal.SIGTERM, signal.SIGINT):
@@ -207,9 +230,10 @@ def give_up_rights() -> None:
 
 
 def main() -> None:
-    """Prepares itself, says so, and serves. Its last argument: how many forks may read at once."""
+    """Prepares itself, says so, and serves. Its last argument: how many forks may read at once, and their limits."""
     prepare()
-    server = Server(int(sys.argv[-1]))
+    places, *limits = json.loads(sys.argv[-1])
+    server = Server(places, ReadingLimits(*limits))
     give_up_rights()
     with contextlib.suppress(ChannelClosed, BrokenPipeError):
         server.serve()

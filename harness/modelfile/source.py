@@ -3,14 +3,10 @@
 import ast
 import enum
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES = 1 << 20
-# Limits of the process that reads one file. A megabyte of the shortest statements takes half of the first and two thirds
-# of the last; the second is for a machine that is busy.
-CPU_S = 10
-WALL_S = 60.0
-MEMORY_BYTES = 3 << 29  # of its address space
 
 
 class Problem(enum.StrEnum):
@@ -20,6 +16,18 @@ class Problem(enum.StrEnum):
     SYNTAX = "syntax"  # not a Python source
     TOO_MUCH = "too_much"  # reading it passed a limit, or ended the process that did
     NO_PIPELINE = "no_pipeline"  # neither a global `pipe` nor a `load_pipe`
+
+
+@dataclass(frozen=True)
+class ReadingLimits:
+    """Where a process that reads one file is ended.
+
+    A megabyte of the shortest statements takes half of the CPU time and two thirds of the memory.
+    """
+
+    cpu_s: int = 10
+    wall_s: float = 120.0  # for a machine that is busy
+    memory_bytes: int = 3 << 29  # of its address space
 
 
 class ModelFileError(ValueError):
