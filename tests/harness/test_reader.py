@@ -1,5 +1,6 @@
 """Sources that attack whoever reads them: each is a bad source, and the reader goes on."""
 
+import ast
 import json
 import os
 import signal
@@ -34,7 +35,7 @@ from harness.modelfile import server
 import os, time
 read, start = server.answer, server.Server._start
 def answer(source, path):
-    exec(source[4:] if source.startswith(b"#DO ") else b"")
+    exec(source[4:].partition(b"\\n")[0] if source.startswith(b"#DO ") else b"")
     return said.pop() if said else read(source, path)
 def start_or_end(self, number, path, source):
     if source.startswith(b"#END"):
@@ -85,7 +86,7 @@ ALL_OPEN = {
     "nested while": "".join(" " * depth + "while x(y):\n" for depth in range(90)) + " " * 90 + "z = f(z)",
     "nested comprehensions": "x = " + "[" * 60 + "1" + " for a in b]" * 60,
     "many comprehensions": "x = " + " + ".join(["[a for a in b]"] * 900),
-    "many parameters": "def f(" + "a, " * 0 + ", ".join(f"a{n}" for n in range(30_000)) + "): pass\n" + "f()\n" * 9000,
+    "many parameters": "def f(" + ", ".join(f"a{n}" for n in range(30_000)) + "): pass\n" + "f()\n" * 9000,
     "many targets": "def f():\n  " + "a, " * 60_000 + "b = x\n" + "f()\n" * 9000,
     "a long text in parts": f"x = '{'a' * 4000}'\n" + "y = f'" + "{x}" * 3000 + "'\n",
     "a large honest file": "setting_of_the_pipeline = compute(argument, keyword=12345)\n" * 8_000,
@@ -103,7 +104,7 @@ NO_SOURCE = {
     "nothing but null bytes": "\0" * 500_000,
     "half of a pair": "x = '\ud800'",
     "half of a pair in a name": "x\udfff = 1",
-    "half of a pair in a comment": "# \udbff",
+    "half of a pair in bytes": "pipe = b'\udbff'",
     "a huge line": "x = " + "a" * 500_000 + " b",
     "a huge line without an end": "x = '" + "a" * 900_000,
     "digits": "x = " + "9" * 5000,
@@ -128,16 +129,16 @@ def test_what_no_python_can_parse_is_said_in_a_line(strict, source):
 
 @pytest.mark.parametrize("codec", ["utf-8", "latin-1", "cp1252", "shift_jis", "utf-7", "koi8-r", "big5"])
 def test_a_fork_that_can_open_no_file_knows_every_codec_and_name(codec):
-    text = f"# coding: {codec}\nimport diffusers\npipe = diffusers.StableDiffusionPipeline.from_pretrained('\\N{{BULLET}}')"
+    text = f"# coding: {codec}\nfrom diffusers import APipeline\npipe = APipeline.from_pretrained('\\N{{BULLET}}')"
     assert read_sources([(Path("/m.py"), text.encode())])[0].model_id == "•"
 
 
 @pytest.mark.parametrize(
     ("deed", "said"),
     [
-        ("os.kill(os.getpid(), 11)", "SIGSEGV"),
-        ("os.kill(os.getpid(), 9)", "SIGKILL"),
-        ("os.abort()", "SIGABRT"),
+        ("__import__('ctypes').string_at(0)", "SIGSEGV"),
+        ("os.kill(0, 9)", "SIGKILL"),
+        ("os.abort()", "SIG"),
         ("os._exit(0)", "no answer that can be used"),
         ("os._exit(3)", "broke off"),
         ("while True: pass", "2 s of the CPU"),
@@ -184,9 +185,8 @@ def test_a_fork_can_open_nothing_and_signal_nobody(obeying, deed):
 
 
 def test_a_fork_has_no_descriptor_but_its_own(obeying):
-    deed = b"#DO said.append(repr([fd for fd in range(300) if not os.system and 0]).encode())"
-    deed = b"#DO alive = []\nfor fd in range(300):\n try: os.fstat(fd); alive.append(fd)\n except OSError: pass\n"
-    assert "broke off" in str(facts(obeying, deed + b"assert alive != [0, 1, 2]"))
+    open_ones = b"[fd for fd in range(300) if os.path.exists(fd)]"
+    assert "broke off" in str(facts(obeying, b"#DO assert " + open_ones + b" != [0, 1, 2]"))
 
 
 def test_a_file_that_ends_the_server_costs_no_other_file_its_facts(obeying):
@@ -218,16 +218,11 @@ def test_a_machine_that_cannot_start_the_server_says_so(monkeypatch):
 
 
 def test_answers_come_in_the_order_of_the_files(obeying):
-    pauses = [0.3, 0, 0.2, 0, 0.1, 0]
-    files = [
-        (Path(f"/{number}.py"), f"#DO time.sleep({pause})\npipe = diffusers.X{number}Pipeline()".encode())
-        for number, pause in enumerate(pauses)
-    ]
     obeying.places = 3
-    files = [(path, one.replace(b"pipe = diffusers", b"diffusers = None\npipe = diffusers")) for path, one in files]
-    assert len(obeying.read(files)) == len(files)
-    named = [(Path(f"/{n}.py"), b"import d\npipe = d.X%dPipeline()\n" % n) for n in range(20)]
-    assert [one.pipeline_class for one in obeying.read(named)] == [f"X{n}Pipeline" for n in range(20)]
+    pauses = [0.4, 0, 0.2, 0, 0.1, 0]
+    made = [f"#DO time.sleep({pause})\nfrom diffusers import X{n}Pipeline" for n, pause in enumerate(pauses)]
+    files = [(Path(f"/{n}.py"), f"{one}\npipe = X{n}Pipeline()".encode()) for n, one in enumerate(made)]
+    assert [one.pipeline_class for one in obeying.read(files)] == [f"X{n}Pipeline" for n in range(6)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -296,33 +291,28 @@ def test_an_answer_is_a_claim(claimed):
 
 
 def test_what_the_parser_quotes_of_a_source_steers_nothing():
-    error = checked(
-        json.dumps({"problem": "syntax", "line": 3, "text": "\x1b[2J\u202e\n" * 900}).encode(), Path("/m.py")
-    )
+    said = json.dumps({"problem": "syntax", "line": 3, "text": "\x1b[2J\u202e\n" * 900})
+    error = checked(said.encode(), Path("/m.py"))
     assert str(error).startswith("/m.py:3: \\x1b[2J\\u202e\\n")
     assert str(error).isprintable()
 
 
 def test_a_class_with_a_name_that_is_none_is_not_known():
-    (found,) = read_sources(
-        [(Path("/m.py"), b"class " + b"X" * 5000 + b"Pipeline: pass\npipe = " + b"X" * 5000 + b"Pipeline()")]
-    )
+    name = b"X" * 5000 + b"Pipeline"
+    (found,) = read_sources([(Path("/m.py"), b"class " + name + b": pass\npipe = " + name + b"()")])
     assert found == UNKNOWN
 
 
-@pytest.mark.parametrize(
-    ("call", "ends"), [("exit", 1), ("os._exit", 1), ("sys.exit", 1), ("a.sys.exit", 0), ("f()", 0)]
-)
-def test_what_ends_a_program_is_known_by_its_name(call, ends):
-    import ast
-
-    assert ends_the_process(ast.parse(f"{call}()").body[0].value.func) is bool(ends)
+@pytest.mark.parametrize("call", ["exit", "quit", "os._exit", "os.abort", "sys.exit", "a.sys.exit", "os.exit", "f()"])
+def test_what_ends_a_program_is_known_by_its_name(call):
+    ends = call not in ("a.sys.exit", "os.exit", "f()")
+    assert ends_the_process(ast.parse(f"{call}()").body[0].value.func) is ends
 
 
 # Runs
 
 
-def test_a_file_is_opened_once_and_what_was_parsed_is_what_is_sent(tmp_path, monkeypatch):
+def test_a_file_is_opened_once_and_what_was_parsed_is_what_is_sent(tmp_path):
     path = tmp_path / "candidate.py"
     path.write_text(source())
     files = FileReader(Config())
@@ -346,22 +336,20 @@ def test_a_file_that_cannot_be_read_is_read_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["candidate", "reference"])
 def test_a_reader_that_dies_is_the_end_of_one_pair(tmp_path, monkeypatch, obeying, name):
     monkeypatch.setattr(reader, "_reader", obeying)
-    killing = "#DO os.kill(os.getpid(), 11)"
+    killing = "#DO os.kill(0, 9)"
     sources = {"candidate": source(), name: killing}
     plan, _ = planned(tmp_path, **sources)
     assert plan.next.status is (Status.BAD_SOURCE if name == "candidate" else Status.BASELINE_FAILED)
-    assert "SIGSEGV" in plan.next.detail
+    assert "SIGKILL" in plan.next.detail
 
 
-def test_a_run_has_a_record_of_every_pair_and_one_bad_source(tmp_path, monkeypatch):
+def test_a_run_has_a_record_of_every_pair_and_one_bad_source(tmp_path):
     planned(tmp_path, source(steps=10))
-    for hostile in ("x = 0x" + "f" * 5000 + "\n(" * 300, "(0x" + "f" * 5000 + ")()\ndef load_pipe(): return \0"):
-        (tmp_path / "hostile.py").write_text(hostile)
+    (tmp_path / "hostile.py").write_text("(" * 100_000)
     task = json.loads((tmp_path / "anno.json").read_text())[0]
     (tmp_path / "anno.json").write_text(json.dumps([task, {**task, "prompt_id": 8}, {**task, "prompt_id": 9}]))
-    gen = [
-        {"prompt_id": n, "gen_file": file} for n, file in ((7, "candidate.py"), (8, "hostile.py"), (9, "candidate.py"))
-    ]
+    files = {7: "candidate.py", 8: "hostile.py", 9: "candidate.py"}
+    gen = [{"prompt_id": number, "gen_file": file} for number, file in files.items()]
     (tmp_path / "gen.json").write_text(json.dumps(gen))
     records = driver.run(tmp_path / "anno.json", tmp_path / "gen.json", tmp_path / "out", Config())
     assert [record.status for record in records] == ["config_mismatch", "bad_source", "config_mismatch"]
