@@ -8,6 +8,7 @@ backslash, an x and two digits in the original look the same as what was escaped
 
 from __future__ import annotations
 
+import functools
 import re
 
 # Joiners mean something between two letters of the Arabic and Indic scripts, and within an emoji.
@@ -27,20 +28,25 @@ _ODD = (
     f"|(?<![{_JOINED}{_EMOJI}])[\u200c\u200d]|[\u200c\u200d](?![{_JOINED}{_EMOJI}])"
     f"|(?<=[{_SELECTORS}\\s])[{_SELECTORS}]|^[{_SELECTORS}]"
 )
-_IN_A_LINE = re.compile(f"[\x00-\x1f\x7f-\x9f]{_ODD}")
-_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f]{_ODD}")  # these may hold tabs and the ends of their lines
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the wide ones count in Japanese spreadsheets
 
 
 def escaped(text: str, lines: bool = False) -> str:
     """The text with what must not reach a terminal shown by its number. lines: it may have several, as a log has."""
-    return (_IN_LINES if lines else _IN_A_LINE).sub(_number, text)
+    return _odd(lines).sub(_number, text)
 
 
 def no_formula(text: str) -> str:
     """The text, behind an apostrophe where a spreadsheet would take it for a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
+
+
+@functools.cache
+def _odd(lines: bool) -> re.Pattern[str]:
+    """What is shown by its number. Made when it is needed, which is never in a child."""
+    controls = "\x00-\x08\x0b-\x1f\x7f-\x9f" if lines else "\x00-\x1f\x7f-\x9f"  # lines may hold tabs and their ends
+    return re.compile(f"[{controls}]{_ODD}")
 
 
 def _number(found: re.Match[str]) -> str:
