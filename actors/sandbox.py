@@ -192,7 +192,7 @@ class Child:
 
     def log(self) -> str:
         """The end of what the child printed, escaped."""
-        return escaped(self._log.decode(errors="replace"), lines=True)
+        return escaped(self._log.decode(errors="replace"), lines=True)[-LOG_BYTES:]
 
     def end(self) -> None:
         """Ends the process and everything that it started. May be called twice."""
@@ -262,11 +262,14 @@ class Child:
         kind, message, trace = (
             said if isinstance(said := answer.get(key), str) else "" for key in ("error", "message", "traceback")
         )
+        # Bounded before, as it may be a megabyte, and after, as escaping makes it longer.
+        message = escaped(message[:2000])[:2000]
+        trace = escaped(trace[-LOG_BYTES:], lines=True)[-LOG_BYTES:]
         status = by_kind.get(kind, default)
         if status is Status.RESOURCE_LIMIT:
             sizes = (f"limits.{name}: {getattr(self.limits, name):,} bytes" for name in ("file_bytes", "scratch_bytes"))
             message = f"{message[:1900]} ({', '.join(sizes)})"
-        return ChildFailure(status, f"{op}: {message[:2000]}", f"{self.log()}\n{trace[-LOG_BYTES:]}".strip())
+        return ChildFailure(status, f"{op}: {message}", f"{self.log()}\n{trace}".strip())
 
     def _kill(self) -> None:
         """Ends all of it: the PID namespace with bwrap's process, or, by the warden, what is below that one."""

@@ -183,4 +183,4 @@ def _text(value: Any) -> str | None:
     """The beginning of a claimed text, in one line that steers nothing. Raises ValueError for anything that is none."""
     if value is not None and not isinstance(value, str):
         raise ValueError(f"a {type(value).__name__} where a text belongs")
-    return value and escaped(value[:500])
+    return value and escaped(value[:500])[:500]
