@@ -269,6 +269,7 @@ GOOD = json.loads(answer(HONEST, "/m.py"))["config"]
         {"config": {**GOOD, "model_id": "a\nb"}},
         {"config": {**GOOD, "model_id": "a\u202eb"}},
         {"config": {**GOOD, "model_id": "\ud800"}},
+        {"config": {**GOOD, "model_id": "a\u3164b"}},
         {"config": {**GOOD, "model_id": ["a"]}},
         {"config": {**GOOD, "num_inference_steps": True}},
         {"config": {**GOOD, "num_inference_steps": 1.0}},
@@ -359,5 +360,6 @@ def test_a_run_has_a_record_of_every_pair_and_one_bad_source(tmp_path):
 def test_a_number_of_five_thousand_digits_does_not_end_the_run(tmp_path):
     plan, _ = planned(tmp_path, source() + f"\n(0x{DIGITS})()\n")
     assert isinstance(plan.next, Job)
-    planned(tmp_path, source(steps=10) + f"\n(0x{DIGITS})()\n")
+    plan, _ = planned(tmp_path, source(steps=10) + f"\n(0x{DIGITS})()\n")
+    assert plan.next.status is Status.CONFIG_MISMATCH, "all that it states is known"
     assert run_again(tmp_path).status is Status.CONFIG_MISMATCH
