@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from actors.escaped import escaped
+
 TOP = 5
 NAME_LENGTH = 120
 
@@ -120,7 +122,7 @@ def read_profile(answer: Mapping[str, Any]) -> Profile | None:
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a {type(value).__name__} where a kernel's name belongs")
-    return value[:NAME_LENGTH]
+    return escaped(value[:NAME_LENGTH])[:NAME_LENGTH]
 
 
 def _number(value: Any, most: float) -> float:

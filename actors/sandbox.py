@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from actors import landlock, seccomp
+from actors.escaped import escaped
 from actors.limits import Breach, Watchdog, resolved
 from actors.messages import Limits, SandboxSpec, Status
 from actors.protocol import Channel, ChannelClosed, ProtocolError
@@ -57,10 +58,12 @@ class SandboxError(RuntimeError):
 class ChildFailure(Exception):
     """A child did not do what it was asked: how it ended, one line on why, and the end of what it printed.
 
+    Both are escaped here: an exception's text, a file's name, and what was printed are the model file's own.
     signal: the one that ended its process, where the status is KILLED.
     """
 
     def __init__(self, status: Status, detail: str, log: str = "", signal: int | None = None) -> None:
+        detail, log = escaped(detail), escaped(log, lines=True)
         super().__init__(f"{status}: {detail}")
         self.status, self.detail, self.log, self.signal = status, detail, log, signal
 
@@ -215,8 +218,8 @@ class Child:
         return self._watchdog.cpu_resolution_s
 
     def log(self) -> str:
-        """The end of what the child printed."""
-        return self._log.decode(errors="replace")
+        """The end of what the child printed, escaped."""
+        return escaped(self._log.decode(errors="replace"), lines=True)[-LOG_BYTES:]
 
     def end(self) -> None:
         """Ends the process and everything that it started. May be called twice."""
@@ -286,11 +289,14 @@ class Child:
         kind, message, trace = (
             said if isinstance(said := answer.get(key), str) else "" for key in ("error", "message", "traceback")
         )
+        # Bounded before, as it may be a megabyte, and after, as escaping makes it longer.
+        message = escaped(message[:2000])[:2000]
+        trace = escaped(trace[-LOG_BYTES:], lines=True)[-LOG_BYTES:]
         status = by_kind.get(kind, default)
         if status is Status.RESOURCE_LIMIT:
             sizes = (f"limits.{name}: {getattr(self.limits, name):,} bytes" for name in ("file_bytes", "scratch_bytes"))
             message = f"{message[:1900]} ({', '.join(sizes)})"
-        return ChildFailure(status, f"{op}: {message[:2000]}", f"{self.log()}\n{trace[-LOG_BYTES:]}".strip())
+        return ChildFailure(status, f"{op}: {message}", f"{self.log()}\n{trace}".strip())
 
     def _kill(self) -> None:
         """Ends all of it: the PID namespace with bwrap's process, or, by the warden, what is below that one."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.escaped import escaped
 from actors.kernel_cache import MOST_BYTES
 from actors.messages import Batch, BatchRow, Limits, ModelFile, Plan, Side, SideReport, Status
 from actors.model_config import METHODS, ModelConfig
@@ -180,7 +181,7 @@ def _seconds(value: Any) -> float:
 
 
 def _text(value: Any) -> str | None:
-    """The beginning of a claimed text. Raises ValueError for anything that is none."""
+    """The beginning of a claimed text, in one line that steers nothing. Raises ValueError for anything that is none."""
     if value is not None and not isinstance(value, str):
         raise ValueError(f"a {type(value).__name__} where a text belongs")
-    return value and value[:500]
+    return value and escaped(value[:500])[:500]

@@ -93,7 +93,8 @@ def calibrate(
     """Measures a model file against itself on every actor of the pool.
 
     batch_sizes: each is measured; none: GPU_SIZES or CPU_SIZES. batches: timed calls of each side, at least 2.
-    Raises ModelFileError, ModelNotFound, ConfigError, CaptionsError and PoolError before anything is measured.
+    Raises ModelFileError, ReaderError, ModelNotFound, ConfigError, CaptionsError and PoolError before anything is
+    measured.
     """
     reader = FileReader(config)
     file, facts = reader.read_trusted(baseline)

@@ -20,7 +20,7 @@ from harness.calibration import CalibrationError, read_calibration, require_plac
 from harness.captions import CaptionsError
 from harness.config import ConfigError, load_config, require_limits
 from harness.judge import Criteria, judged, summarise
-from harness.modelfile import ModelFileError, compare_model_configs
+from harness.modelfile import ModelFileError, ReaderError, compare_model_configs
 from harness.planning import ModelNotFound
 from harness.records import Protocol
 from harness.report.calibration import CalibrationDisplay, print_apart, print_calibration
@@ -43,6 +43,7 @@ USER_ERRORS = (
     ModelFileError,
     ModelNotFound,
     PoolError,
+    ReaderError,
     ResultSetError,
     TaskError,
 )

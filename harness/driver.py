@@ -31,6 +31,7 @@ from harness.planning import (
     captions_of,
     criteria,
     draw_secret,
+    files_of,
     looks,
     plan_pair,
     prompt_id,
@@ -52,13 +53,15 @@ def run(
 
     A record of a pair whose model files have changed since, or whose measuring failed through no fault of theirs, is
     replaced. command: what run.json says the run was started with. Returns all records of the result set.
-    Raises TaskError, ConfigError, CaptionsError, ResultSetError and PoolError before anything is measured, and
-    ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that a later run continues.
+    Raises TaskError, ConfigError, CaptionsError, ReaderError, ResultSetError and PoolError before anything is
+    measured, and ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that a later run
+    continues.
     """
     pairs = load_pairs(anno, gen, config.task_keys)
     read_run_info(out)  # a folder that cannot be written to is refused before the captions are read
     secret, captions = draw_secret(config), captions_of(config)
     reader = FileReader(config)
+    reader.prefetch(files_of(pairs))
     planned = {prompt_id(pair): plan_pair(pair, secret, config, reader) for pair in pairs}
     display = display or NullDisplay()
     with ResultSet.open(out, run_info(config, command, anno, gen), list(planned)) as results:
@@ -97,7 +100,7 @@ def evaluate(
     reference: the file whose pipeline class, model, scheduler and steps the candidate must share; the baseline where
     it is None. req_speedup: at least, times. req_latency_s: at most, seconds per image. max_quality_loss: at most, as
     a fraction of the baseline's CLIP score; the configuration's where it is None.
-    Raises ConfigError, CaptionsError and PoolError; whatever the files do is a status of the record.
+    Raises ConfigError, CaptionsError, ReaderError and PoolError; whatever the files do is a status of the record.
     """
     require_limits(req_speedup=req_speedup, req_latency_s=req_latency_s, max_quality_loss=max_quality_loss)
     config = config or Config()
@@ -114,9 +117,10 @@ def evaluate(
     display = display or NullDisplay()
     records: list[PairRecord] = []
     display.start(1, 0)
-    reader = FileReader(config)
     captions = captions_of(config)
-    plan = plan_pair(Pair(task, Path(candidate)), draw_secret(config), config, reader)
+    pair, reader = Pair(task, Path(candidate)), FileReader(config)
+    reader.prefetch(files_of([pair]))
+    plan = plan_pair(pair, draw_secret(config), config, reader)
     measure({task.prompt_id: plan}, reader, captions, display, lambda record, *_: records.append(record))
     return records[0]
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import posixpath
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from harness.config import Config, ConfigError
 from harness.embedded import EMBEDDED_PIPELINES
 from harness.evaluation import Looks, SourceFacts, Sources
 from harness.judge import Criteria
-from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_model_file
+from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_source, read_sources
 from harness.records import Demands, Protocol
 from harness.requirement import Requirement
 from harness.stopping import MeasureAll, StopWhenKnown
@@ -76,22 +77,40 @@ class FileReader:
                 raise ConfigError(f"models.{name}: {folder} is no folder; name one in diffusers' format")
             self.models[_as_seen(name)] = str(folder.absolute())
         self._configured = frozenset(self.models)
-        self._read: dict[Path, tuple[ModelFile, SourceFacts]] = {}
+        self._read: dict[Path, tuple[ModelFile, SourceFacts] | ModelFileError] = {}
+
+    def prefetch(self, paths: Iterable[Path]) -> None:
+        """Reads files ahead, several at once; what is wrong with one is raised when it is asked for.
+
+        Each is opened once: what is parsed is what is hashed and sent with a job. Raises ReaderError.
+        """
+        sources: dict[Path, bytes] = {}
+        for path in dict.fromkeys(paths):
+            if path not in self._read:
+                try:
+                    sources[path] = read_source(path)
+                except ModelFileError as error:
+                    self._read[path] = error
+        for (path, source), stated in zip(sources.items(), read_sources(sources.items()), strict=True):
+            if isinstance(stated, ModelFileError):
+                self._read[path] = stated
+            else:
+                steps, methods = stated.num_inference_steps, stated.methods
+                file = ModelFile(str(path.absolute()), source, self.config.call, steps, methods)
+                self._read[path] = file, SourceFacts(file.sha256, stated)
 
     def read(self, path: Path) -> tuple[ModelFile, SourceFacts]:
-        """The file as it travels, and what its source says. Raises ModelFileError."""
-        if path not in self._read:
-            stated = read_model_file(path)
-            file = ModelFile(
-                str(path.absolute()), path.read_bytes(), self.config.call, stated.num_inference_steps, stated.methods
-            )
-            self._read[path] = file, SourceFacts(file.sha256, stated)
-        return self._read[path]
+        """The file as it travels, and what its source says. Raises ModelFileError and ReaderError."""
+        self.prefetch([path])
+        read = self._read[path]
+        if isinstance(read, ModelFileError):
+            raise read.with_traceback(None)
+        return read
 
     def read_trusted(self, path: Path) -> tuple[ModelFile, SourceFacts]:
         """As `read`; and the model that the file names becomes one that every model file may load.
 
-        Raises ModelFileError and ModelNotFound.
+        Raises ModelFileError, ReaderError and ModelNotFound.
         """
         file, facts = self.read(path)
         name = facts.config.model_id if facts.config else None
@@ -114,6 +133,13 @@ class FileReader:
                     f"{path}: the model {name!r} and {other!r} of this run lie in each other; name one of them by an "
                     "absolute path"
                 )
+
+
+def files_of(pairs: Iterable[Pair | Unpaired]) -> Iterator[Path]:
+    """Every model file that `plan_pair` reads for these pairs."""
+    for pair in pairs:
+        if isinstance(pair, Pair):
+            yield from (pair.task.reference_file, pair.task.baseline_file, pair.candidate_file)
 
 
 def plan_pair(pair: Pair | Unpaired, secret: str, config: Config, reader: FileReader) -> Planned:

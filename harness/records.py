@@ -15,10 +15,17 @@ from typing import TypeVar, get_args, get_type_hints
 
 import pyarrow as pa
 
+from actors.escaped import escaped, no_formula
 from actors.messages import BatchRow, ImageRow, Layout, Mark, Sign, Status, Stopped
 
 SCHEMA_VERSION = 4
 VERSION_KEY = b"diffharness_schema"  # in the metadata of every table
+
+# Columns of the user's own words and of what the machine says of itself; all other text may be a model file's.
+OWN = frozenset({"prompt_id", "context", "requirement_problem", "requirement_source", "prompt"}) | {
+    f"{role}_file" for role in ("baseline", "candidate", "reference")
+}
+OF_LINES = frozenset({"log"})
 
 Row = TypeVar("Row")
 
@@ -259,13 +266,13 @@ def pairs_table(records: Iterable[PairRecord]) -> pa.Table:
 
 def batches_table(prompt_id: str, rows: Iterable[BatchRow]) -> pa.Table:
     """One pair's timed calls as a table of BATCHES_SCHEMA."""
-    cells = [{"prompt_id": _cell(prompt_id), **_cells(row)} for row in rows]
+    cells = [{"prompt_id": _cell(prompt_id, "prompt_id"), **_cells(row)} for row in rows]
     return pa.Table.from_pylist(cells, schema=BATCHES_SCHEMA)
 
 
 def images_table(prompt_id: str, rows: Iterable[ImageRow]) -> pa.Table:
     """One pair's images as a table of IMAGES_SCHEMA."""
-    cells = [{"prompt_id": _cell(prompt_id), **_cells(row)} for row in rows]
+    cells = [{"prompt_id": _cell(prompt_id, "prompt_id"), **_cells(row)} for row in rows]
     return pa.Table.from_pylist(cells, schema=IMAGES_SCHEMA)
 
 
@@ -277,23 +284,25 @@ def rows_of(table: pa.Table, row: type[Row]) -> list[Row]:
 
 
 def _cells(row: PairRecord | BatchRow | ImageRow) -> dict[str, object]:
-    return {field.name: _cell(getattr(row, field.name)) for field in dataclasses.fields(row)}
+    return {field.name: _cell(getattr(row, field.name), field.name) for field in dataclasses.fields(row)}
 
 
-def _cell(value: object) -> object:
+def _cell(value: object, column: str) -> object:
     """A value as Arrow takes it.
 
-    Model files are hostile: text that UTF-8 cannot hold is escaped, a number that 64 bits cannot hold is
-    null.
+    Model files are hostile: what of their text could steer a terminal or a spreadsheet is escaped, here once more than
+    where it came in, and a number that 64 bits cannot hold is null. Of the user's own text nothing is changed but what
+    UTF-8 cannot hold.
     """
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        text = value if column in OWN else no_formula(escaped(value, lines=column in OF_LINES))
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return None
     if isinstance(value, tuple):
-        return [_cell(item) for item in value]
+        return [_cell(item, column) for item in value]
     if isinstance(value, Mapping):
-        return [(_cell(key), _cell(item)) for key, item in value.items()]
+        return [(_cell(key, column), _cell(item, column)) for key, item in value.items()]
     return value
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from actors.escaped import escaped
 from harness.durable import ASIDE, replace_json
 from harness.records import SCHEMA_VERSION
 
@@ -64,7 +65,7 @@ def write_run_info(folder: Path, run_info: Mapping[str, Any], order: Sequence[st
 
 def write_end(folder: Path, spent: Mapping[str, Any], out_of_use: Sequence[str]) -> None:
     """Add what the time of the actors went into, over all runs in this folder, and which actors the last run lost."""
-    info = {**(read_run_info(folder) or {}), "spent": spent, "out_of_use": list(out_of_use)}
+    info = {**(read_run_info(folder) or {}), "spent": spent, "out_of_use": [escaped(line) for line in out_of_use]}
     replace_json(folder / "run.json", info)
 
 

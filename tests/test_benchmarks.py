@@ -244,3 +244,11 @@ def test_the_gpu_rogues_are_each_followed_by_an_honest_pair(gpu_faults, monkeypa
     assert len(rogues) == 7
     assert actor.measured == ["honest", *(name for rogue in rogues for name in (rogue, "honest"))]
     assert actor.closed
+
+
+def test_planning_is_timed_on_files_that_all_become_jobs(capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import planning_cost
+
+    planning_cost.main(pairs=3, times=1)
+    assert capsys.readouterr().out.startswith("3 of 3 pairs planned in ")

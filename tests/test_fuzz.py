@@ -54,7 +54,10 @@ def test_an_honest_child_reaches_the_end_of_every_target(modules):
     assert targets.result_sets(inputs.HONEST) == "measured PASS"
 
 
-@pytest.mark.parametrize("value", ["[" * 900 + "]" * 900, '"' + "x" * 300_000 + '"'], ids=["deep", "long"])
+TEXTS = ["[" * 900 + "]" * 900, '"' + "x" * 300_000 + '"', '"' + "\\u202e" * 50_000 + '"']
+
+
+@pytest.mark.parametrize("value", TEXTS, ids=["deep", "long", "escaped"])
 @pytest.mark.parametrize("field", ["error", "message", "traceback"])
 def test_an_error_that_a_child_reports_is_a_text_of_bounded_length(modules, field, value):
     _, inputs, targets = modules

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.model_config import Difference, ModelConfig, differences
-from harness.modelfile.read import read_model_file
+from harness.modelfile.reader import read_model_file
 
 
 @dataclass(frozen=True)

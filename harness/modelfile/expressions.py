@@ -9,6 +9,7 @@ from harness.modelfile.frames import Frame, Trace
 from harness.modelfile.library import STEPS, call_external, call_method, combine, is_class
 from harness.modelfile.state import Mapping, State
 from harness.modelfile.values import (
+    MAX_TEXT,
     NONE,
     UNKNOWN,
     Arguments,
@@ -112,6 +113,7 @@ class Expressions(ABC):
 
     def assign(self, target: ast.expr, value: Value, frame: Frame) -> None:
         """Bind what stands left of an assignment."""
+        self.spend()
         match target:
             case ast.Name(name):
                 self.bind(name, value, frame)
@@ -237,15 +239,19 @@ class Expressions(ABC):
         return self.state.new(mapping)
 
     def _formatted(self, parts: list[ast.expr], frame: Frame) -> Value:
-        texts: list[str | None] = []
+        text: str | None = ""
         for part in parts:
             is_plain = True
             if isinstance(part, ast.FormattedValue):
                 is_plain = part.conversion == -1 and part.format_spec is None
                 part = part.value
             value = self.value(part, frame)
-            texts.append(str(value.value) if is_plain and isinstance(value, Const) else None)
-        return UNKNOWN if None in texts else constant("".join(text for text in texts if text))
+            is_plain = is_plain and isinstance(value, Const)
+            if text is not None and isinstance(value, Const) and is_plain and len(text) <= MAX_TEXT:
+                text += str(value.value)
+            else:
+                text = None  # not known, or longer than any text that is followed
+        return UNKNOWN if text is None else constant(text)
 
     def _and_or(self, is_or: bool, operands: list[Value]) -> Value:
         for operand in operands:

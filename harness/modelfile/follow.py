@@ -23,7 +23,6 @@ from harness.modelfile.values import (
 MODULE = 0  # the scope of the module's own names
 MAX_DEPTH = 12  # of calls within calls
 _RETURNED = "<returned>"
-_ENDS_THE_PROCESS = ("exit", "quit", "os._exit", "os.abort", "sys.exit")
 
 
 class Follower(Expressions):
@@ -77,6 +76,7 @@ class Follower(Expressions):
     def _bind(self, function: Function, call: Arguments, scope: int) -> None:
         parameters = function.node.args
         names = [parameter.arg for parameter in (*parameters.posonlyargs, *parameters.args)]
+        self.spend(len(names) + len(parameters.kwonlyargs))
         bound: dict[str, Value] = dict(zip(names, call.positional, strict=False))
         rest = dict(call.keywords)
         for name in (*names, *(parameter.arg for parameter in parameters.kwonlyargs)):
@@ -129,7 +129,7 @@ class Follower(Expressions):
                 return False
             case ast.Raise():
                 return False
-            case ast.Expr(ast.Call(function)) if ast.unparse(function) in _ENDS_THE_PROCESS:
+            case ast.Expr(ast.Call(function)) if ends_the_process(function):
                 return False
         self._simple(node, frame)
         return True
@@ -161,18 +161,22 @@ class Follower(Expressions):
                 self._block(node.body, Frame((scope, *frame.scopes), frame.inner_scopes))
                 self.bind(node.name, LocalClass(node, scope), frame)
             case ast.Global(names):
+                self.spend(len(names))
                 frame.redirected.update(dict.fromkeys(names, MODULE))
             case ast.Nonlocal(names):
+                self.spend(len(names))
                 for name in names:
                     homes = [scope for scope in frame.scopes[1:] if (scope, name) in self.state.names]
                     frame.redirected[name] = homes[0] if homes else frame.scopes[0]
             case ast.Delete(targets):
+                self.spend(len(targets))
                 for target in targets:
                     if isinstance(target, ast.Name):
                         scope = frame.redirected.get(target.id, frame.scopes[0])
                         self.state.names.pop((scope, target.id), None)
 
     def _import(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:
+        self.spend(len(node.names))
         for alias in node.names:
             if isinstance(node, ast.ImportFrom):
                 path = "." * node.level + f"{node.module or ''}.{alias.name}".lstrip(".")
@@ -241,6 +245,16 @@ def is_main_guard(test: ast.expr) -> bool:
         case ast.Compare(ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]):
             return True
         case ast.Compare(ast.Constant("__main__"), [ast.Eq()], [ast.Name("__name__")]):
+            return True
+    return False
+
+
+def ends_the_process(function: ast.expr) -> bool:
+    """Say whether a call of this ends the program, by its name alone: it may be of any size and depth."""
+    match function:
+        case ast.Name("exit" | "quit"):
+            return True
+        case ast.Attribute(ast.Name("os"), "_exit" | "abort") | ast.Attribute(ast.Name("sys"), "exit"):
             return True
     return False
 

@@ -1,43 +1,42 @@
-"""What a model file's source says of its configuration."""
+"""What a model file's source says of its configuration. Runs in the process that reads one file, and nowhere else."""
 
 import ast
-import os
 from pathlib import Path
 
+from actors.escaped import escaped
 from actors.model_config import ModelConfig
 from harness.modelfile.expressions import TooInvolved
 from harness.modelfile.follow import Follower
 from harness.modelfile.frames import Trace
 from harness.modelfile.methods import methods_of
-from harness.modelfile.source import ModelFileError, Problem, parse_model_file
-from harness.modelfile.values import UNKNOWN, Arguments, Const, Instance, Partial, Value
+from harness.modelfile.source import Problem, SourceError, parse_source
+from harness.modelfile.values import MAX_DOTTED_NAME, UNKNOWN, Arguments, Const, Instance, Partial, Value
 
 
-def read_model_file(path: Path) -> ModelConfig:
-    """Read the configuration that the model file at `path` states.
+def read_config(source: bytes, file: Path) -> ModelConfig:
+    """Read the configuration that a source states.
 
+    file: the absolute path that is its `__file__`; it is not opened.
     The program is followed as the harness would run it: the module without its `__main__` part, `load_pipe()` where
     there is no global `pipe`, then `pipe_forward(pipe, prompts)`. A fact is None where the source leaves it open: it
     is not mentioned, it depends on what only a run will show, the ways through the program do not agree on it, or the
     program is too involved to be followed.
 
-    Raises ModelFileError where the file cannot be read, is no Python source, or makes no pipeline.
+    Raises SourceError where it is no Python source, or makes no pipeline.
     """
-    tree = parse_model_file(path)
-    follower = Follower(Path(os.path.abspath(path)))  # noqa: PTH100 - as `__file__` is: links are not followed
+    tree = parse_source(source)
     try:
-        return _read(follower, tree, path)
+        return _read(Follower(file), tree)
     except (RecursionError, TooInvolved):
         return ModelConfig(None, None, None, None)
 
 
-def _read(follower: Follower, tree: ast.Module, path: Path) -> ModelConfig:
+def _read(follower: Follower, tree: ast.Module) -> ModelConfig:
     follower.follow_module(tree.body)
     module = follower.trace
     pipe, load_pipe = follower.global_name("pipe"), follower.global_name("load_pipe")
     if pipe is None and load_pipe is None and not _has_global_pipe(tree):
-        text = f"{path}:1: makes neither a global `pipe` nor a `load_pipe()`; add one of them"
-        raise ModelFileError(Problem.NO_PIPELINE, text)
+        raise SourceError(Problem.NO_PIPELINE, 1, "makes neither a global `pipe` nor a `load_pipe()`; add one of them")
 
     loading = follower.trace = Trace()
     if load_pipe is not None and pipe in (None, Const(None)):
@@ -57,7 +56,7 @@ def _read(follower: Follower, tree: ast.Module, path: Path) -> ModelConfig:
         follower.follow_module(guard.body)
     calls = forward.steps if pipe_forward is not None else module.steps + main.steps
     return ModelConfig(
-        pipeline_class=made.class_name if made else None,
+        pipeline_class=_plain_name(made.class_name) if made else None,
         model_id=_model_id(made.model_id) if made else None,
         scheduler_class=_class_name(made.scheduler) if made else None,
         num_inference_steps=_only_number(calls),
@@ -72,12 +71,17 @@ def _has_global_pipe(tree: ast.Module) -> bool:
 
 def _model_id(value: Value) -> str | None:
     text = str(value.value) if isinstance(value, Const) and value.value is not None else ""
-    # What does not print, such as half of a surrogate pair, could not be stored in a record.
-    return text if text and text.isprintable() else None
+    # What does not print, such as half of a surrogate pair, would not be stored as it is.
+    return text if text and text.isprintable() and text == escaped(text) else None
 
 
 def _class_name(value: Value) -> str | None:
-    return value.class_name if isinstance(value, Instance) else None
+    return _plain_name(value.class_name) if isinstance(value, Instance) else None
+
+
+def _plain_name(name: str | None) -> str | None:
+    """Return a class's name, or None where it is longer than any, or would not be stored as it is."""
+    return name if name is not None and len(name) <= MAX_DOTTED_NAME and name == escaped(name) else None
 
 
 def _only_number(calls: list[Value]) -> int | None:

@@ -1,8 +1,9 @@
-"""A model file from the disk to a syntax tree, and the one error that says why not."""
+"""A model file from the disk to bytes, from bytes to a syntax tree, and the errors that say why not."""
 
 import ast
 import enum
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES = 1 << 20
@@ -13,7 +14,20 @@ class Problem(enum.StrEnum):
 
     UNREADABLE = "unreadable"  # no such file, or too large
     SYNTAX = "syntax"  # not a Python source
+    TOO_MUCH = "too_much"  # reading it passed a limit, or ended the process that did
     NO_PIPELINE = "no_pipeline"  # neither a global `pipe` nor a `load_pipe`
+
+
+@dataclass(frozen=True)
+class ReadingLimits:
+    """Where a process that reads one file is ended.
+
+    A megabyte of the shortest statements takes half of the CPU time and two thirds of the memory.
+    """
+
+    cpu_s: int = 10
+    wall_s: float = 120.0  # for a machine that is busy
+    memory_bytes: int = 3 << 29  # of its address space
 
 
 class ModelFileError(ValueError):
@@ -28,23 +42,16 @@ class ModelFileError(ValueError):
         return self.message
 
 
-def parse_model_file(path: Path) -> ast.Module:
-    """Parse the Python file at `path`. Raises ModelFileError."""
-    source = _read_source(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as an invalid escape in a string: the file's own affair
-            # Bytes, so that a coding cookie is honoured as in an import.
-            return ast.parse(source, filename=str(path))
-    except SyntaxError as error:
-        raise ModelFileError(Problem.SYNTAX, f"{path}:{error.lineno or 1}: {error.msg}") from error
-    except (ValueError, LookupError) as error:
-        raise ModelFileError(Problem.SYNTAX, f"{path}:1: {error}") from error
-    except (RecursionError, MemoryError) as error:
-        raise ModelFileError(Problem.SYNTAX, f"{path}:1: nested too deeply to be parsed") from error
+class SourceError(Exception):
+    """What is wrong with a source, within the process that parses it, which has no say in the name of the file."""
+
+    def __init__(self, kind: Problem, line: int, text: str) -> None:
+        super().__init__(kind, line, text)
+        self.kind, self.line, self.text = kind, line, text
 
 
-def _read_source(path: Path) -> bytes:
+def read_source(path: Path) -> bytes:
+    """The bytes of the model file at `path`, read once. Raises ModelFileError."""
     try:
         if not path.is_file():  # also keeps a pipe or a device, which would never end, from being opened
             reason = "is not a file" if path.exists() else "no such file"
@@ -56,3 +63,18 @@ def _read_source(path: Path) -> bytes:
     if len(source) > MAX_BYTES:
         raise ModelFileError(Problem.UNREADABLE, f"{path}: larger than {MAX_BYTES} bytes; a model file is a script")
     return source
+
+
+def parse_source(source: bytes) -> ast.Module:
+    """Parse a source. For the process that reads one file and nothing else. Raises SourceError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as an invalid escape in a string: the file's own affair
+            # Bytes, so that a coding cookie is honoured as in an import. Of a name Python would open the file again.
+            return ast.parse(source, filename="<model file>")
+    except SyntaxError as error:
+        raise SourceError(Problem.SYNTAX, error.lineno or 1, error.msg) from error
+    except (ValueError, LookupError, OSError) as error:  # OSError: a codec that would have to be looked for on the disk
+        raise SourceError(Problem.SYNTAX, 1, str(error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise SourceError(Problem.SYNTAX, 1, "nested too deeply to be parsed, or too large for the memory") from error

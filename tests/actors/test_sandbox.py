@@ -127,6 +127,15 @@ def test_a_traceback_shows_the_candidates_own_line(any_tier):
     assert "/nowhere/candidate.py" in caught.value.log
 
 
+def test_what_a_child_raises_and_prints_is_escaped(any_tier):
+    with pytest.raises(ChildFailure) as caught:
+        attempt(any_tier, honest_but(load="print('\\x1b[31mred', flush=True)\nraise ValueError('\\x1b[2J\\u202e')"))
+    assert r"ValueError: \x1b[2J\u202e" in caught.value.detail
+    assert r"\x1b[31mred" in caught.value.log
+    assert "\x1b" not in caught.value.log
+    assert len(caught.value.log.splitlines()) > 1
+
+
 # Leaves its session, is forked twice, and writes its number into the folder that a test names.
 ESCAPES = """
 import os, time

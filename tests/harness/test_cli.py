@@ -37,6 +37,6 @@ def test_a_run_ends_with_the_gpus_that_it_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(cli.driver, "run", run)
     files = ["--anno", "anno.json", "--gen", "gen.json", "--out", str(tmp_path)]
     shown = CliRunner().invoke(cli.app, ["run", *files]).output
-    assert "gpu 3 (NVIDIA H100, GPU-1234, of node7) was taken out of use: 12 numbers are wrong" in shown
+    assert "gpu 3 (NVIDIA H100, GPU-1234, of node7) was taken out of use: \\x1b[2J12 numbers are wrong" in shown
     write_end(tmp_path, {}, [])
     assert read_out_of_use(tmp_path) == []

@@ -35,7 +35,7 @@ from harness.records import (
 )
 from harness.requirement import Requirement
 from harness.result_set import ResultSet, UnstorableError
-from harness.run_info import ResultSetError
+from harness.run_info import ResultSetError, read_run_info, write_end, write_run_info
 from harness.tasks import Difficulty, Pair, Task, Unpaired
 from tests.harness.record_samples import FIGURES, STRICT, batches, facts, images, record, unmeasured
 
@@ -76,10 +76,47 @@ def test_hostile_text_and_numbers_fit_into_the_tables(tmp_path):
     with ResultSet.open(tmp_path / "out", INFO, [hostile.prompt_id]) as results:
         results.append(hostile, [], [])
     kept = ResultSet.load(tmp_path / "out")[0]
-    assert kept.candidate_model_id == "\\udcff\x00\x1b[31m"
+    assert kept.candidate_model_id == r"\udcff\x00\x1b[31m"
     assert kept.log == "\\ud800"
     assert kept.candidate_num_inference_steps is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_no_text_of_a_model_file_steers_who_opens_the_files(tmp_path):
+    steers = "=HYPERLINK(1)\x1b[2J\u202e\u2028\n"
+    shown = r"'=HYPERLINK(1)\x1b[2J\u202e\u2028\n"
+    hostile = dataclasses.replace(
+        record(),
+        detail=steers,
+        findings={steers: steers},
+        candidate_pipeline_class=steers,
+        candidate_model_id=steers,
+        candidate_scheduler_class=steers,
+        candidate_top_kernels={steers: 0.5},
+        log=f"{steers}\tnext",
+    )
+    with ResultSet.open(tmp_path / "out", INFO, [hostile.prompt_id]) as results:
+        results.append(hostile, [], [])
+    kept = ResultSet.load(tmp_path / "out")[0]
+    assert (kept.detail, kept.findings, kept.candidate_top_kernels) == (shown, {shown: shown}, {shown: 0.5})
+    assert {kept.candidate_pipeline_class, kept.candidate_model_id, kept.candidate_scheduler_class} == {shown}
+    assert kept.log == shown.removesuffix(r"\n") + "\n\tnext"
+    assert json.loads((tmp_path / "out" / "evaluation_results.json").read_text())[0]["detail"] == shown
+    assert pairs_table([kept]) == pairs_table([hostile]), "the second time changes nothing"
+
+
+def test_the_users_own_words_are_kept_as_they_are(tmp_path):
+    own = {"context": "=1.5x\n\u200f\u05e9", "requirement_problem": "-", "candidate_file": "@a\u202e.py"}
+    with ResultSet.open(tmp_path / "out", INFO, ["7"]) as results:
+        results.append(record(**own), [], [])
+    kept = ResultSet.load(tmp_path / "out")[0]
+    assert {name: getattr(kept, name) for name in own} == own
+
+
+def test_what_is_said_of_a_lost_device_is_escaped(tmp_path):
+    write_run_info(tmp_path, INFO, [])
+    write_end(tmp_path, {}, ["gpu-0: \x1b[2J"])
+    assert read_run_info(tmp_path)["out_of_use"] == [r"gpu-0: \x1b[2J"]
 
 
 def test_the_page_on_records_names_every_column_and_no_other():
