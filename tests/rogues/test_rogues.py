@@ -66,7 +66,8 @@ class Bench:
     def measure(self, row: Row, source: bytes | None = None):
         """The outcome and the record of one pair; `source`: in place of the row's file."""
         self.pairs += 1
-        for child in self.actor._spares.children:  # started for the pair before
+        kept = [self.actor._kept[1].child] if self.actor._kept else []
+        for child in (*kept, *self.actor._spares.children):  # started for the pair before
             child.limits = replace(child.limits, **time_limits(row))
         outcome = self.actor.measure(job(row, source), more_to_come=1)
         return outcome, record_of(outcome)

@@ -14,19 +14,20 @@ from toyfusion import ToyPipeline as Honest
 
 LIBC = ctypes.CDLL(None)
 SHARED = memoryview(mmap.mmap(-1, 4096)).cast("i")  # with all that is forked from here on
-CALLING, CALLS, FIRST_HELPER = range(3)
+CALLING, CALLS, MILLISECONDS, FIRST_HELPER = range(4)  # of the last call
 HELPERS = min(64, 16 * len(os.sched_getaffinity(0)))
 MAIN = os.getpid()
-NANOSECONDS = 5_000_000
 
 
 class ToyPipeline(Honest):
     def __call__(self, *request, **call):
         SHARED[CALLING] = 1
         SHARED[CALLS] += 1
+        begun = time.perf_counter()
         try:
             return super().__call__(*request, **call)
         finally:
+            SHARED[MILLISECONDS] = int(1000 * (time.perf_counter() - begun))
             SHARED[CALLING] = 0
 
 
@@ -35,22 +36,28 @@ def main_is_stopped():
         return stat.read().rpartition(") ")[2][0] == "T"
 
 
-def always(calls):
+def after_warm_up(calls):
     return calls >= 2
 
 
-def spin_once(chosen=always):
-    """Uses the CPU for a moment where it is somebody else's turn and `chosen` wants it, and else sleeps."""
-    if chosen(SHARED[CALLS]) and main_is_stopped():
-        for _ in range(30_000):
-            pass
-    else:
-        time.sleep(0.01)
-
-
-def spin(chosen=always):
+def spin(chosen=after_warm_up, nap_s=0.01):
+    """Uses the CPU where it is somebody else's turn and `chosen` wants it, and else sleeps, for ever."""
     while True:
-        spin_once(chosen)
+        if chosen(SHARED[CALLS]) and main_is_stopped():
+            for _ in range(30_000):
+                pass
+        else:
+            time.sleep(nap_s)
+
+
+def leave_a_quiet_turn(nap_s=0.005):
+    """Returns when the baseline has had as much time as one of our own calls and a half takes."""
+    quiet_s = 0.0
+    while SHARED[CALLS] < 2 or quiet_s < 0.0015 * SHARED[MILLISECONDS]:
+        before = time.perf_counter()
+        time.sleep(nap_s)
+        if SHARED[CALLS] >= 2 and main_is_stopped():
+            quiet_s += time.perf_counter() - before
 
 
 def start_helpers(work, count=HELPERS):
@@ -63,11 +70,11 @@ def start_helpers(work, count=HELPERS):
             os._exit(0)
 
 
-def go_on_by_timer():
-    """Has a timer of the kernel send this process the signal to go on, 200 times a second. See timer_create(2)."""
+def go_on_by_timer(period_s=0.005):
+    """Has a timer of the kernel send this process the signal to go on, again and again. See timer_create(2)."""
     signal.signal(signal.SIGCONT, lambda *_: None)  # the timer of a signal that is ignored rests
     event = (ctypes.c_int * 16)()
     event[2] = signal.SIGCONT
     timer = ctypes.c_void_p()
     LIBC.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(timer))
-    LIBC.timer_settime(timer, 0, (ctypes.c_long * 4)(0, NANOSECONDS, 0, NANOSECONDS), None)
+    LIBC.timer_settime(timer, 0, (ctypes.c_long * 4)(0, int(1e9 * period_s), 0, int(1e9 * period_s)), None)
