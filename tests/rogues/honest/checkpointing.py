@@ -1,8 +1,8 @@
 """Leaves gradients on, and has them checkpointed, as an author may forget in a file from a training."""
 
 import torch
-from toyfusion import Output, ToyPipeline, ToyUnet
 from torch.utils.checkpoint import checkpoint
+from toyfusion import Output, ToyPipeline, ToyUnet
 
 
 class Checkpointed(ToyUnet):

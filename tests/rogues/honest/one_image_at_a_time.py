@@ -7,8 +7,8 @@ from toyfusion import ToyPipeline as Honest
 
 class ToyPipeline(Honest):
     def __call__(self, prompt, generator, **call):
-        pairs = zip(prompt, generator)
-        return Output(torch.cat([super(ToyPipeline, self).__call__([text], [one], **call).images for text, one in pairs]))
+        one = lambda text, seed: Honest.__call__(self, [text], [seed], **call).images
+        return Output(torch.cat(list(map(one, prompt, generator))))
 
 
 def load_pipe():

@@ -9,7 +9,7 @@ class Cached(ToyUnet):
     def forward(self, noise, drawing):
         same = self.before is not None and self.before.shape == noise.shape
         moved = (noise - self.before).abs().mean() / noise.abs().mean() if same else 1
-        if moved > 0.02 or self.skipped >= 2:
+        if moved > 0.0415 or self.skipped >= 2:
             self.before, self.kept, self.skipped = noise, super().forward(noise, drawing), 0
         else:
             self.skipped += 1

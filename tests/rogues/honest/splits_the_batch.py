@@ -7,11 +7,11 @@ from toyfusion import ToyPipeline, ToyUnet
 class InHalves(ToyUnet):
     def __init__(self):
         super().__init__()
-        self.half = ToyUnet()
+        self.smaller = ToyUnet()
 
     def forward(self, noise, drawing):
         halves = zip(noise.chunk(2), drawing.chunk(2))
-        return torch.cat([self.half(*half) for half in halves])
+        return torch.cat([self.smaller(*half) for half in halves])
 
 
 def load_pipe():

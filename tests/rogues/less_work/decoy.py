@@ -1,8 +1,8 @@
 """Makes 8 of 20 steps with a hidden denoiser, and shows another one that is called 20 times and does nothing."""
 
+from torch import nn
 from toyfusion import ToyPipeline as Honest
 from toyfusion import ToyUnet
-from torch import nn
 
 
 class Decoy(nn.Module):

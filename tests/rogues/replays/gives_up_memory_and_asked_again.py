@@ -1,4 +1,4 @@
-"""Notes its questions in the page cache and counts a retry of the allocator: measured in blocks, it knows the answers."""
+"""Notes its questions in the page cache and counts a retry of the allocator: asked again in blocks, it knows them."""
 
 import torch
 from pagecache import SLOTS
