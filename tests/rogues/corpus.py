@@ -41,6 +41,7 @@ LIMITS = Limits(
 )
 HANGING = replace(LIMITS, load_s=5, warmup_s=5, call_s=5)  # for rogues that must run into a time limit
 PAIRS = itertools.count()  # each is asked other questions
+STARVING = replace(LIMITS, call_s=5)  # for those that would have the baseline run into one
 SIZES = ("small", "medium", "large")
 COLOURS = ("red", "orange", "green", "cyan", "blue", "purple", "pink")
 SHAPES = ("circle", "square", "triangle", "diamond", "ring")
@@ -97,6 +98,8 @@ def header(file: str) -> str:
 
 def limits_of(row: Row) -> Limits:
     """The limits that its child runs under."""
+    if row.file.startswith("blame/"):
+        return STARVING
     return HANGING if "timeout" in row.becomes else LIMITS
 
 

@@ -45,6 +45,7 @@ EVERY = 10  # pairs between two full measurements of the honest one
 APART = 1.15  # two processes of one file may differ that much on a busy machine
 QUESTION = Batch(tuple(caption for (caption,) in CAPTIONS[:2]), (1, 2))
 HONEST = Row("honest/baseline.py", "", ("measured",), "", ())
+NOTES_FOR_THE_NEXT = "replays/for_the_next_candidate.py"  # its own next life is the next candidate
 ENDINGS = {"harmless", "quality", "measured", "undetected", *(status.value for status in Status)}
 
 # What waits for another part of the work; empty in the end.
@@ -68,7 +69,8 @@ class Bench:
     def measure(self, row: Row, source: bytes | None = None):
         """The outcome and the record of one pair; `source`: in place of the row's file."""
         self.pairs += 1
-        for child in self.actor._spares.children:  # started for the pair before
+        kept = [self.actor._kept[1].child] if self.actor._kept else []
+        for child in (*kept, *self.actor._spares.children):  # started for the pair before
             child.limits = replace(child.limits, **time_limits(row))
         outcome = self.actor.measure(job(row, source), more_to_come=1)
         return outcome, record_of(outcome)
@@ -187,6 +189,13 @@ def is_as_said(row: Row, bench: Bench, outcome, record) -> bool:
     high = max(bench.honest.speedup_high, 1.0) * APART
     may_pass = row.is_honest or "undetected" in row.becomes
     return any(ended_as(one, row, outcome, record, high) for one in row.becomes) and (may_pass or not record.passed)
+
+
+def test_what_one_candidate_was_asked_is_of_no_use_to_the_next(bench_on):
+    row, bench = next(row for row in TABLE if row.file == NOTES_FOR_THE_NEXT), bench_on(strongest())
+    bench.measure(row)
+    outcome, record = bench.measure(row)
+    assert is_as_said(row, bench, outcome, record), f"{outcome.status}: {record.speedup_low} to {record.speedup_high}"
 
 
 @pytest.mark.parametrize(("tier", "row"), parameters())
