@@ -174,6 +174,7 @@ class GpuActor:
                 status, detail = Status.BASELINE_FAILED, f"of the baseline: {failure.status}: {failure.detail}"
                 if last and found.tried and self._is_blamed_on_candidate(job, found):
                     status = Status.HINDERED_BASELINE
+                    detail = f"the baseline works alone, and failed again beside the candidate: {failure}"
         except ReferenceFailure as failed:
             status, detail, log = Status.BASELINE_FAILED, f"of the reference: {failed}", failed.failure.log
         except ConfigMismatch as mismatch:

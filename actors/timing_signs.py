@@ -32,7 +32,7 @@ STOPPED_GPU_SHARE, STOPPED_GPU_TURNS = 0.05, 2
 
 # Of what the baseline uses for a call of its denoiser. A cache, a compiler or low precision may use less by right.
 WORK_FITS = 0.7
-ENERGY_CALL_S = 0.5  # NVML updates the energy counter about ten times a second
+ENERGY_CALL_S = 0.2  # of calls that are shorter, NVML cannot tell the energy: it updates the counter ten times a second
 
 
 def work_floor_s(operations: float, peak_per_s: float) -> float:

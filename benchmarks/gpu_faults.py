@@ -10,6 +10,7 @@ a table, and exits with 1 where a candidate ended otherwise, the GPU was not tru
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import statistics
 import sys
@@ -27,7 +28,6 @@ from rich.table import Table
 
 from actors.gpu_actor import GpuActor
 from actors.messages import (
-    Batch,
     BatchRow,
     ImageRow,
     Job,
@@ -37,6 +37,7 @@ from actors.messages import (
     Plan,
     SandboxSpec,
     ScorerSpec,
+    Sign,
     Status,
     Stopped,
 )
@@ -47,7 +48,9 @@ from harness.evaluation import paired_batches
 ROGUES = Path(__file__).parents[1] / "tests" / "rogues" / "gpu"
 HONEST = "honest"
 NAMES = tuple(sorted(path.stem for path in ROGUES.glob("*.py") if path.stem not in (HONEST, "baseline", "__init__")))
-BATCHES = tuple(Batch(("a red circle", "a blue star"), (2 * number, 2 * number + 1)) for number in range(8))
+PAIRS = itertools.count()  # each is asked other questions
+CAPTIONS = (("a red circle",), ("a blue star",))
+BATCHES = 6
 LIMITS = Limits(start_s=60, load_s=60, warmup_s=20, call_s=5)
 UNKNOWN = ModelConfig(None, None, None, None)
 
@@ -67,6 +70,9 @@ class Case:
         """What is not as it must be, or "". before: the honest speedup of before. tolerance: a share of it."""
         if self.outcome.status not in self.allowed:
             return f"ended as {self.outcome.status}: {self.outcome.detail}"
+        signs = [word for word in expected(self.name) if word in set(Sign)]
+        if signs and not {finding.sign for finding in self.outcome.findings}.intersection(signs):
+            return f"none of the signs {', '.join(signs)}"
         problem = self.outcome.device_problem or self.after.device_problem
         if problem:
             return f"the GPU is not trusted any more: {problem}"
@@ -81,11 +87,19 @@ def never(_: Sequence[BatchRow], __: Sequence[ImageRow]) -> Stopped | None:
     return None
 
 
-def job(name: str) -> Job:
-    """The pair of the baseline and one of the files."""
-    baseline, candidate = (ModelFile(str(path), path.read_bytes()) for path in (ROGUES / "baseline.py", file(name)))
+def open_actor(tier: str) -> GpuActor:
+    """An actor on the first visible GPU."""
+    clip = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
+    sandbox = SandboxSpec(tiers=(tier,), models={}, preimports=("torch",))
+    return GpuActor(sandbox, clip, LIMITS, CAPTIONS, "gpu 0", gpu=True)
+
+
+def job(name: str, source: bytes = b"") -> Job:
+    """The pair of the baseline and one of the files, or of another text in its place."""
+    baseline = ModelFile(str(ROGUES / "baseline.py"), (ROGUES / "baseline.py").read_bytes())
+    candidate = ModelFile(str(file(name)), source or file(name).read_bytes())
     plan = Plan(
-        key=name,
+        key=f"{name} {next(PAIRS)}",
         batch_size=2,
         warmup_at_least=2,
         warmup_at_most=2,
@@ -103,10 +117,15 @@ def file(name: str) -> Path:
     return ROGUES / f"{name}.py"
 
 
+def expected(name: str) -> list[str]:
+    """The words of a candidate's docstring after "Must become:"."""
+    text = (ast.get_docstring(ast.parse(file(name).read_bytes())) or "").partition("Must become:")[2]
+    return re.findall(r"[a-z_]+", text)
+
+
 def allowed(name: str) -> frozenset[str]:
     """The statuses that a candidate's docstring names after "Must become:"."""
-    text = (ast.get_docstring(ast.parse(file(name).read_bytes())) or "").partition("Must become:")[2]
-    found = frozenset(word for word in re.findall(r"[a-z_]+", text) if word in set(Status))
+    found = frozenset(Status(word) for word in expected(name) if word in set(Status))
     if not found:
         raise ValueError(f'{file(name)}: the docstring names no status after "Must become:"')
     return found
@@ -158,8 +177,7 @@ def main(
 ) -> None:
     """Measure the rogues on a GPU, and an honest pair after each."""
     console = Console(width=None if sys.stdout.isatty() else 160)
-    clip = ScorerSpec(f"local-dir:{EMBEDDED_SCORERS['diffharness/tiny-shapes-clip']}")
-    actor = GpuActor(SandboxSpec(tiers=(tier,), models={}, preimports=("torch",)), clip, LIMITS, "gpu 0", gpu=True)
+    actor = open_actor(tier)
     try:
         first = actor.measure(job(HONEST), more_to_come=2)
         before = speedup(first)
@@ -172,6 +190,8 @@ def main(
         actor.close()
     console.print(table(cases, before, tolerance))
     for case in cases:
+        for finding in case.outcome.findings:
+            console.print(f"{case.name}: {finding.sign}: {finding.evidence}", markup=False)
         if case.outcome.log:
             console.print(f"{case.name}: {case.outcome.log.splitlines()[-1]}", markup=False)
     if any(case.miss(before, tolerance) for case in cases):
