@@ -57,8 +57,12 @@ class AnsweringChild(Child):
         self._channel.answer = getattr(self.answers, op)
         return super().ask(op, *rest, **named)
 
-    def pause(self) -> None:
+    def pause(self, op: str = "pause") -> None:
         """There is nothing to stop."""
+
+    def cpu_s(self) -> float:
+        """It uses none."""
+        return 0.0
 
     def resume(self) -> None:
         """There is nothing that stands still."""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from actors.messages import BatchRow, Outcome, Side, Status
+from actors.messages import BatchRow, Finding, Outcome, Side, Sign, Status
 from harness.modelfile import compare_model_configs, read_model_file
 from harness.tasks import load_pairs
 
@@ -205,6 +205,7 @@ class FakeActor:
 
     def __init__(self, gpu_faults, **ends):
         self.gpu_faults, self.ends = gpu_faults, ends
+        self.signs = ends.pop("signs", ("runs_on", "hooks_by_hand"))
         self.machine, self.tier, self.measured = SimpleNamespace(device="a GPU"), "bwrap", []
 
     def measure(self, job, more_to_come):
@@ -214,7 +215,12 @@ class FakeActor:
             faster = 1.5
         rows = [(side, seconds) for side, seconds in ((Side.BASELINE, 0.15), (Side.CANDIDATE, 0.15 / faster))]
         batches = tuple(BatchRow(0, turn, side, 2, s, s, None, None, 0.0) for turn, (side, s) in enumerate(rows))
-        return Outcome(job.pair, 1, Status(status), "in vain", batches=batches, device_problem=problem)
+        words = self.gpu_faults.expected(job.pair) if job.pair in self.signs else []
+        signs = [Sign(word) for word in words if word in set(Sign)]
+        findings = tuple(Finding(sign, "seen") for sign in signs)
+        return Outcome(
+            job.pair, 1, Status(status), "in vain", batches=batches, findings=findings, device_problem=problem
+        )
 
     def close(self):
         self.closed = True
@@ -227,6 +233,7 @@ class FakeActor:
         ({"oom_in_call": ("measured", 1.5, "")}, 1, "ended as measured"),
         ({"device_assert": ("call_error", 1.5, "wrong numbers")}, 1, "not trusted"),
         ({"honest": ("measured", 1.3, "")}, 1, "moved"),
+        ({"signs": ("runs_on",)}, 1, "none of the signs"),
     ],
 )
 def test_the_gpu_rogues_are_each_followed_by_an_honest_pair(gpu_faults, monkeypatch, capsys, ends, code, said):
@@ -241,7 +248,7 @@ def test_the_gpu_rogues_are_each_followed_by_an_honest_pair(gpu_faults, monkeypa
     assert said in capsys.readouterr().out
     rogues = [path.stem for path in sorted((ROOT / "tests" / "rogues" / "gpu").glob("*.py"))]
     rogues = [name for name in rogues if name not in ("baseline", "honest")]
-    assert len(rogues) == 7
+    assert len(rogues) == 9
     assert actor.measured == ["honest", *(name for rogue in rogues for name in (rogue, "honest"))]
     assert actor.closed
 
