@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
-from actors.cgroup import oom_kills
+from actors.cgroup import freezer, oom_kills
 from actors.draws import CALLS_ALONE, Draw, draw
 from actors.gpu_health import GpuHealth, why_repeat
 from actors.limits import resolved
@@ -122,6 +122,7 @@ class GpuActor:
             device=self.device.name,
             device_id=self.device.uuid or "cpu",
             sandbox=self.tier,
+            freezer=freezer(),
             scorer=self.scorer.name,
             versions=installed_versions(),
         )

@@ -312,6 +312,7 @@ class Machine:
     device: str  # "NVIDIA H100 80GB HBM3", or the CPU's name
     device_id: str  # the GPU's UUID, or "cpu"
     sandbox: str  # the tier
+    freezer: str  # how a child is made to stand still: "cgroup v2", "cgroup v1" or "signals"
     scorer: str  # the CLIP model with the hash of its weights
     versions: Mapping[str, str]  # python, torch, diffusers, ..., driver
 

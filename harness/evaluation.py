@@ -260,6 +260,7 @@ def _machine_columns(machine: Machine | None) -> dict[str, Any]:
         "device": machine and machine.device,
         "device_id": machine and machine.device_id,
         "sandbox": machine and machine.sandbox,
+        "freezer": machine and machine.freezer,
         "scorer": machine and machine.scorer,
         "versions": machine and machine.versions,
     }

@@ -186,6 +186,7 @@ class PairFacts:
     device: str | None
     device_id: str | None
     sandbox: str | None
+    freezer: str | None
     scorer: str | None
     versions: Mapping[str, str] | None
     attempt: int

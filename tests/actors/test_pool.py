@@ -225,7 +225,7 @@ def two_gpus(monkeypatch):
 
 
 def broken(pair: str, status: Status = Status.CALL_ERROR, problem: str = "12 numbers are wrong") -> Outcome:
-    machine = Machine("node7", "NVIDIA H100", "GPU-1234", "bwrap", "clip", {})
+    machine = Machine("node7", "NVIDIA H100", "GPU-1234", "bwrap", "cgroup v2", "clip", {})
     return Outcome(pair, 1, status, "CUDA error", machine, device_problem=problem)
 
 

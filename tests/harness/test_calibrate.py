@@ -238,7 +238,7 @@ def outcome_of(job, place: int, **changes) -> Outcome:
         dataclasses.replace(one, wall_s=1.5) if (one.batch, one.side) == (1, Side.BASELINE) else one for one in rows
     ]
     images = [ImageRow(n // size, n % size, "a", n, False, 30.0, 30.0, 1.0, math.inf) for n in range(count * size)]
-    machine = Machine("node-1", "NVIDIA H100", f"GPU-{place}", "bwrap", "clip", {"torch": "2.11"})
+    machine = Machine("node-1", "NVIDIA H100", f"GPU-{place}", "bwrap", "cgroup v2", "clip", {"torch": "2.11"})
     fields = {"machine": machine, "batches": tuple(rows), "images": tuple(images), "stopped": Stopped.BOUND}
     return Outcome(job.pair, 1, **{"status": Status.MEASURED, "detail": "", **fields, **changes})
 

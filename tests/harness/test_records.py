@@ -455,7 +455,7 @@ SOURCES = Sources(
     candidate=SourceFacts("c" * 64, STATED),
     reference=SourceFacts("r" * 64, STATED),
 )
-MACHINE = Machine("node-1", "NVIDIA H100 80GB HBM3", "GPU-1", "bwrap", "ViT-L-14 0123", {"torch": "2.6.0"})
+MACHINE = Machine("node-1", "NVIDIA H100 80GB HBM3", "GPU-1", "bwrap", "cgroup v2", "ViT-L-14 0123", {"torch": "2.6.0"})
 
 
 def outcome(**changes):
