@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ LIMITS = Limits(
     image_pixels=128 * 128,
 )
 HANGING = replace(LIMITS, load_s=5, warmup_s=5, call_s=5)  # for rogues that must run into a time limit
-PAIRS = itertools.count()  # each is asked other questions
+PAIRS: Counter[str] = Counter()  # of each file: each pair is asked other questions
 STARVING = replace(LIMITS, call_s=5)  # for those that would have the baseline run into one
 SIZES = ("small", "medium", "large")
 COLOURS = ("red", "orange", "green", "cyan", "blue", "purple", "pink")
@@ -110,8 +111,9 @@ def together(rows: Sequence[Row]) -> tuple[Row, bytes]:
 
 def job(row: Row, source: bytes | None = None) -> Job:
     """The pair of the honest baseline and this model file. A sign that the row names is made to reject."""
+    PAIRS[row.file] += 1
     plan = Plan(
-        key=f"{row.file} {next(PAIRS)}",
+        key=f"{row.file} {PAIRS[row.file]}",
         batch_size=2,
         warmup_at_least=2,
         warmup_at_most=2,
