@@ -15,6 +15,8 @@ from typing import Any
 import pynvml
 
 PERIOD_S = 0.25  # between two samples
+# NVML says of each of its own samples when it ended: one in the first part of a call may show what ran just before.
+LEFT_OUT_US = 250_000
 
 REASONS = {
     pynvml.nvmlClocksEventReasonSwPowerCap: "sw_power_cap",
@@ -52,7 +54,7 @@ class Reading:
     throttle_reasons: tuple[str, ...] | None = None  # of all samples, sorted; one without a name here is "bit_0x..."
     foreign_processes: int | None = None  # processes that compute on the GPU and are not ours: highest
     # Of NVML's samples of the call, the share in which a kernel of the side that should stand still ran, 0 to 1. NVML
-    # takes about six a second, so that a single short call mostly has none: None.
+    # takes about six a second, and those of the first quarter of a second are left out: None for a shorter call.
     stopped_gpu_share: float | None = None
 
 
@@ -139,8 +141,9 @@ class GpuMeter:
         """See Reading. Where NVML names none of our processes, its ids are those of another PID namespace: None."""
         if not self._stopped:
             return None
-        used = _ask(pynvml.nvmlDeviceGetProcessUtilization, self._handle, self._started_us) or []
-        shares = {sample.pid: sample.smUtil / 100 for sample in used if sample.timeStamp >= self._started_us}
+        since_us = self._started_us + LEFT_OUT_US
+        used = _ask(pynvml.nvmlDeviceGetProcessUtilization, self._handle, since_us) or []
+        shares = {sample.pid: sample.smUtil / 100 for sample in used if sample.timeStamp >= since_us}
         if shares.keys().isdisjoint(self._known | self._stopped):
             return None
         return float(min(1.0, sum(share for pid, share in shares.items() if pid in self._stopped)))

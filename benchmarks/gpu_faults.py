@@ -71,7 +71,8 @@ class Case:
         if self.outcome.status not in self.allowed:
             return f"ended as {self.outcome.status}: {self.outcome.detail}"
         signs = [word for word in expected(self.name) if word in set(Sign)]
-        if signs and not {finding.sign for finding in self.outcome.findings}.intersection(signs):
+        came_through = self.outcome.status in (Status.MEASURED, Status.REJECTED)
+        if signs and came_through and not {finding.sign for finding in self.outcome.findings}.intersection(signs):
             return f"none of the signs {', '.join(signs)}"
         problem = self.outcome.device_problem or self.after.device_problem
         if problem:

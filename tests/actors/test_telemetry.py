@@ -33,7 +33,7 @@ class FakeNvml:
         self.given = defaultdict(list)
         self.sampled = threading.Event()  # after the fifth sample
         self.let(sm=[1980], memory_clock=[2619], power=[700_000], energy=[0], temperature=[60], busy=[100])
-        self.let(used=[10], reasons=[0], pids=[[ACTOR, CHILD]])
+        self.let(used=[10], reasons=[0], pids=[[ACTOR, CHILD]], uses=[[]])
 
     def let(self, **values):
         for name, given in values.items():
@@ -80,6 +80,15 @@ class FakeNvml:
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle):
         return self._give("reasons", handle)
+
+    def nvmlDeviceGetProcessUtilization(self, handle, since_us):
+        """`uses` gives (process, seconds after the start of the call, per cent) of each sample."""
+        self.asked_since_us = since_us
+        start_us = since_us - telemetry.LEFT_OUT_US
+        return [
+            SimpleNamespace(pid=pid, timeStamp=start_us + int(1e6 * after_s), smUtil=percent)
+            for pid, after_s, percent in self._give("uses", handle)
+        ]
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle):
         return [SimpleNamespace(pid=pid) for pid in self._give("pids", handle)]
@@ -426,3 +435,30 @@ def test_a_gpu_that_nvml_does_not_know_is_an_error(nvml):
     nvml.nvmlDeviceGetHandleByUUID = unknown
     with pytest.raises(pynvml.NVMLError):
         GpuMeter("GPU-2", set)
+
+
+STOPPED = 102
+
+
+@pytest.mark.parametrize(
+    ("uses", "share"),
+    [
+        ([(CHILD, 0.5, 90), (STOPPED, 0.5, 20)], 0.2),
+        ([(CHILD, 0.5, 90), (STOPPED, 0.1, 20)], 0.0),
+        ([(CHILD, 0.5, 90)], 0.0),
+        ([(STOPPED, 0.5, 20)], 0.2),
+        ([], None),
+        ([(STRANGER, 0.5, 90)], None),
+        (unsupported(), None),
+    ],
+    ids=["ran", "ran just before", "stood still", "ran alone", "no sample", "ids of another namespace", "unsupported"],
+)
+def test_what_the_stopped_side_used_of_the_gpu(nvml, meter, uses, share):
+    nvml.let(uses=[uses])
+    meter.start({STOPPED})
+    assert meter.stop().stopped_gpu_share == share
+
+
+def test_without_a_stopped_side_nobody_is_charged(nvml, meter):
+    nvml.let(uses=[[(CHILD, 0.5, 90)]])
+    assert read(meter).stopped_gpu_share is None

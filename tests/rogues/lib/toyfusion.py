@@ -69,7 +69,10 @@ class ToyUnet(nn.Module):
             for first, second in zip(widths, widths[1:], strict=False)
         )
         for layer in self.layers:
-            layer.weight.data = torch.randn(layer.weight.shape, generator=generator, dtype=torch.float32) / (9 * layer.in_channels) ** 0.5
+            layer.weight.data = (
+                torch.randn(layer.weight.shape, generator=generator, dtype=torch.float32)
+                / (9 * layer.in_channels) ** 0.5
+            )
             layer.requires_grad_(False)
 
     @property
