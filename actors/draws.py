@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from actors.messages import Batch, Layout, Plan
 
 SEEDS = 2**31  # seeds are below this: every generator takes them
-CALLS_ALONE = 8  # of the baseline, after the candidate's end
+CALLS_ALONE = 5  # of the baseline, after the candidate's end
 
 
 class KeyedRandom(random.Random):

@@ -35,6 +35,7 @@ from actors.scoring import Scorer
 from actors.side import LoadedSide, Pixels, SideFailure, check_clocks, failures_of
 from actors.telemetry import DISTURBING, GpuMeter
 from actors.timing_signs import (
+    FAR,
     SLOWED,
     baseline_slowed,
     changed_work,
@@ -149,19 +150,26 @@ class Measurement:
         self.stopped = Stopped.BOUND
 
     def looks_slowed(self, baseline: LoadedSide) -> bool:
-        """Whether the baseline took longer in turns with this candidate than in its own warm-up."""
-        beside = self._beside_s()
-        return bool(beside) and geometric_mean(beside) > SLOWED * max(baseline.warmup_s[-2:])
+        """Whether the baseline took longer in turns with this candidate than in its quickest warm-up call.
+
+        By the mean of all turns, or by far in some of them: a candidate may leave the others quiet.
+        """
+        rows = self._beside()
+        if not rows:
+            return False
+        alone_s, alone_cpu_s = min(baseline.warmup_s), min(baseline.warmup_cpu_s, default=0.0)
+        far = [one for one in rows if one.wall_s > FAR * alone_s or (one.cpu_s or 0.0) > FAR * alone_cpu_s > 0]
+        return geometric_mean([one.wall_s for one in rows]) > SLOWED * alone_s or len(far) > 1
 
     def time_alone(self, draw: Draw, baseline: LoadedSide) -> None:
         """Times the baseline once more, now that the candidate is gone: was it the candidate that slowed it down?
 
         Raises SideFailure and Rejected.
         """
-        beside = self._beside_s()
+        beside = self._beside()
         with self.stillness(), failures_of(Side.BASELINE):
             calls = [baseline.call(batch, 0, 0, "call_s") for batch in draw.alone[: max(LEAST_ALONE, len(beside))]]
-        self._note(baseline_slowed(beside, [row.wall_s for row, _ in calls]))
+        self._note(baseline_slowed(beside, [row for row, _ in calls]))
 
     def _begin(self) -> None:
         """Forgets the images of another layout."""
@@ -170,9 +178,9 @@ class Measurement:
         self._drawn = 0  # batches that the sample was drawn from
         self._lot: random.Random | None = None
 
-    def _beside_s(self) -> list[float]:
+    def _beside(self) -> list[BatchRow]:
         """The baseline's judged calls beside the candidate."""
-        return [row.wall_s for row in self.batches if row.side is Side.BASELINE and row.judged]
+        return [row for row in self.batches if row.side is Side.BASELINE and row.judged]
 
     def _turn(self, side: LoadedSide, batch: Batch, number: int, stopped: LoadedSide | None = None) -> Pixels:
         """One timed call; its row has all that is known of the machine meanwhile.
@@ -184,7 +192,7 @@ class Measurement:
             before = stopped.child.stopped_cpu_s if stopped else 0.0
             try:
                 with failures_of(side.side):
-                    row, pixels = side.call(batch, number, len(self.batches), "call_s")
+                    row, pixels = side.call(batch, number, len(self.batches), "call_s", self.meter.answered)
                     check_clocks(row, self.job.limits)
                 used = stopped.child.stopped_cpu_s - before if stopped else None
             finally:

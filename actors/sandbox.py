@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ class Child:
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
         self._ready = self._closed = False
-        self._stopped_cpu_s = 0.0
+        self._stopped_cpu_s = self.answer_cpu_s = 0.0
         self._paused_cpu_s: float | None = None  # its CPU time when it was stopped; None while it may run
 
     def __enter__(self) -> Child:
@@ -140,13 +140,20 @@ class Child:
             self._ready = True
 
     def ask(
-        self, op: str, limit: str, header: Mapping[str, Any], payload: bytes = b"", max_payload: int = 0
+        self,
+        op: str,
+        limit: str,
+        header: Mapping[str, Any],
+        payload: bytes = b"",
+        max_payload: int = 0,
+        answered: Callable[[], None] = lambda: None,
     ) -> tuple[dict[str, Any], bytearray, float]:
         """Sends one request and holds its answer: header, payload, and the seconds by this process's clock.
 
         `limit` names the time limit among those of `Limits`. Raises ChildFailure for anything but a good answer in that
         time; the child is then of no more use. It runs only while it is asked something: neither side of a pair can use
-        the other's turn, or the time between two requests.
+        the other's turn, or the time between two requests. `answered` is called when the answer is there, and
+        `answer_cpu_s` is of that moment: what the child uses from then until it stands still is not of the call.
         """
         self.wait_ready()
         self.resume()
@@ -159,6 +166,8 @@ class Child:
                 self._channel.send({**header, "op": op, "nonce": nonce}, payload, deadline)
             answer, data = self._receive(op, limit, max_payload, deadline)
             seconds = time.perf_counter() - start
+            self.answer_cpu_s = self.cpu_s()
+            answered()
             self.pause(op)
         self._require_no_breach(op)
         if answer.get("nonce") != nonce:

@@ -158,6 +158,8 @@ EXAMINED: dict[str, tuple[int | None, int | None]] = {
     "madvise": (28, 233),
     "mincore": (27, 232),
     "cachestat": (451, 451),
+    "io_setup": (206, 0),
+    "io_submit": (209, 2),
     "preadv2": (327, 286),
     "setpriority": (141, 140),
     "ioprio_set": (251, 30),
@@ -262,6 +264,9 @@ def _everywhere(owners: bool = True) -> list[tuple[str, list[Row]]]:
         ("madvise", _one_of(2, (MADV_COLD, MADV_PAGEOUT), PRETEND, ALLOW)),
         ("mincore", [(RETURN, 0, 0, ABSENT)]),
         ("cachestat", [(RETURN, 0, 0, ABSENT)]),
+        # Asynchronous input and output goes on while its process is frozen; some kernels are built without it.
+        ("io_setup", [(RETURN, 0, 0, ABSENT)]),
+        ("io_submit", [(RETURN, 0, 0, ABSENT)]),
         ("preadv2", [*_load(5), (HAS_BITS, 0, 1, RWF_NOWAIT | RWF_DONTCACHE), (RETURN, 0, 0, UNSUPPORTED), *ALLOWED]),
     ]
 

@@ -7,7 +7,7 @@ ChildFailure.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -33,6 +33,7 @@ class LoadedSide:
     load_s: float
     config: ModelConfig
     warmup_s: list[float] = field(default_factory=list)
+    warmup_cpu_s: list[float] = field(default_factory=list)
     steady: bool = False
     warmup_calls: int | None = None  # of its denoiser, the fewest in a warm-up call; None where nothing counts them
     alloc_retries: int = 0  # since the child started
@@ -57,6 +58,7 @@ class LoadedSide:
             row, _ = self.call(batch, 0, 0, "warmup_s")
             self.steady = bool(self.warmup_s) and agree(self.warmup_s[-1], row.wall_s, plan.warmup_agreement)
             self.warmup_s.append(row.wall_s)
+            self.warmup_cpu_s.append(row.cpu_s or 0.0)
             counts = [count for count in (self.warmup_calls, row.denoiser_calls) if count is not None]
             self.warmup_calls = min(counts, default=None)
             if self.steady and len(self.warmup_s) >= plan.warmup_at_least:
@@ -65,13 +67,18 @@ class LoadedSide:
             self.retries_alone = self.alloc_retries
         self.config = ask_config(self.child)
 
-    def call(self, batch: Batch, number: int, turn: int, limit: str) -> tuple[BatchRow, Pixels]:
-        """One call of the pipeline, timed by both clocks. Raises ChildFailure, also for images that are not right."""
+    def call(
+        self, batch: Batch, number: int, turn: int, limit: str, answered: Callable[[], None] = lambda: None
+    ) -> tuple[BatchRow, Pixels]:
+        """One call of the pipeline, timed by both clocks. Raises ChildFailure, also for images that are not right.
+
+        answered: called as soon as the answer is there.
+        """
         request = {"prompts": batch.prompts, "seeds": batch.seeds}
         room = len(batch.prompts) * self.child.limits.image_pixels * 3
         started, cpu_s = time.time(), self.child.cpu_s()
-        answer, data, wall_s = self.child.ask("generate", limit, request, max_payload=room)
-        cpu_s = self.child.cpu_s() - cpu_s
+        answer, data, wall_s = self.child.ask("generate", limit, request, max_payload=room, answered=answered)
+        cpu_s = self.child.answer_cpu_s - cpu_s
         try:
             shape = tuple(_count(size) or 0 for size in answer["shape"][:5])
             device_s = _seconds(answer["device_s"])

@@ -90,6 +90,7 @@ class GpuMeter:
         self._known: set[int] = set()
         self._settled: int | None = None
         self._energy_mj: int | None = None
+        self._answer_mj: int | None = None
         self._stopped: frozenset[int] = frozenset()
         self._started_us = 0
         self._sampler: _Sampler | None = None
@@ -115,13 +116,18 @@ class GpuMeter:
             self._known = self._ours()
             self._stopped, self._started_us = frozenset(stopped), time.time_ns() // 1000
             self._sampler = _Sampler(self._handle)
-            self._energy_mj = _energy_mj(self._handle)
+            self._energy_mj, self._answer_mj = _energy_mj(self._handle), None
+
+    def answered(self) -> None:
+        """When the answer is there: what is used until the child stands still is not of the call."""
+        if self._sampler is not None:
+            self._answer_mj = _energy_mj(self._handle)
 
     def stop(self) -> Reading:
         """After the call: what was seen since `start`. Raises what made a sample fail, unless it is an NVMLError."""
         if self._sampler is None:
             return Reading()
-        energy_mj = _energy_mj(self._handle)
+        energy_mj = _energy_mj(self._handle) if self._answer_mj is None else self._answer_mj
         sampler, self._sampler = self._sampler, None
         samples = sampler.end()
         joules = None if energy_mj is None or self._energy_mj is None else (energy_mj - self._energy_mj) / 1000

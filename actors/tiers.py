@@ -94,6 +94,8 @@ def bwrap_command(
     command += ["--proc", "/proc", "--tmpfs", f"/proc/{BWRAPS_OWN}"]
     for path in settings_of_proc():
         command += ["--ro-bind-try", path, path]
+    for path in secrets_of_proc():
+        command += ["--ro-bind-try", "/dev/null", path]
     command += ["--dev", "/dev"]
     for folder in WRITABLE:
         command += ["--perms", "1777", "--size", str(limits.scratch_bytes), "--tmpfs", folder]
@@ -121,6 +123,12 @@ def settings_of_proc() -> list[str]:
     """What the machine's /proc holds beside processes that can be written, or is a folder."""
     entries = [path for path in Path("/proc").iterdir() if not path.name.isdigit() and not path.is_symlink()]
     return sorted(str(path) for path in entries if path.is_dir() or path.stat().st_mode & 0o222)
+
+
+def secrets_of_proc() -> list[str]:
+    """What the machine's /proc shows to root alone, such as which pages are in use. A child of root's is root to it."""
+    entries = [path for path in Path("/proc").iterdir() if path.is_file() and not path.is_symlink()]
+    return sorted(str(path) for path in entries if not path.stat().st_mode & 0o206)
 
 
 def warden_command(leash_fd: int, scratch: str) -> list[str]:

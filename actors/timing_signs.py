@@ -24,6 +24,10 @@ SAME_WORK = 0.75  # of the denoiser's calls in the warm-up: a cache that looks a
 # and at the lower end of its interval. Two processes on one device disturb each other's caches by up to a few per cent.
 SLOWED, SLOWED_AT_LEAST, SLOWED_CONFIDENCE = 1.1, 1.05, 0.98
 
+# CPU time hardly hangs on what else the machine does. So a few calls that used this many times the most of any call
+# alone are enough, and others may be quiet: timers that a frozen candidate left fire on the baseline's account.
+FAR, FAR_CALLS, FAR_SHARE = 2.0, 2, 0.25
+
 # Of a stopped side, as a share of the other side's call. A frozen cgroup uses exactly nothing.
 STOPPED_CPU_SHARE, STOPPED_CPU_S = 0.01, 0.002
 TICKS = 2  # a time that is counted in ticks of the kernel may be one tick off at either end
@@ -34,6 +38,7 @@ STOPPED_GPU_SHARE, STOPPED_GPU_TURNS, STOPPED_GPU_TURN_SHARE = 0.05, 3, 0.2
 
 # Of what the baseline uses for a call of its denoiser. A cache, a compiler or low precision may use less by right.
 WORK_FITS = 0.7
+LITTLE = frozenset({"channels_last", "fused_projections"})  # methods that save no third of a call's work
 ENERGY_CALL_S = 0.2  # of calls that are shorter, NVML cannot tell the energy: it updates the counter ten times a second
 
 
@@ -91,7 +96,7 @@ def work_does_not_fit(rows: Sequence[BatchRow], methods: Collection[str]) -> Fin
         methods: the acceleration methods that the candidate has and the baseline has not. Each may explain it.
     """
     unit, by_side = _used_per_call(rows)
-    if methods or len(by_side) < len(Side) or not by_side[Side.BASELINE] > 0:
+    if set(methods) - LITTLE or len(by_side) < len(Side) or not by_side[Side.BASELINE] > 0:
         return None
     share = by_side[Side.CANDIDATE] / by_side[Side.BASELINE]
     if share >= WORK_FITS:
@@ -107,7 +112,7 @@ def _used_per_call(rows: Sequence[BatchRow]) -> tuple[str, dict[Side, float]]:
     """What one claimed call of each side's denoiser used, and its unit. A side needs a count and a reading."""
     on_gpu = bool(rows) and all(row.energy_j is not None for row in rows)
     found: dict[Side, float] = {}
-    if on_gpu and fmean(row.wall_s for row in rows) < ENERGY_CALL_S:
+    if on_gpu and fmean(row.wall_s for row in rows if row.side is Side.BASELINE) < ENERGY_CALL_S:
         return "J", found
     for side in Side:
         own = [row for row in rows if row.side is side]
@@ -160,14 +165,32 @@ def _used_cpu(row: BatchRow, resolution_s: float) -> bool:
     return (row.stopped_cpu_s or 0.0) > allowed
 
 
-def baseline_slowed(beside_s: Sequence[float], alone_s: Sequence[float]) -> Finding | None:
-    """A baseline that takes longer beside a candidate than alone, by all calls of both kinds.
+def baseline_slowed(beside: Sequence[BatchRow], alone: Sequence[BatchRow]) -> Finding | None:
+    """A baseline that takes longer beside a candidate than alone, by all its calls of both kinds."""
+    if min(len(beside), len(alone)) < 2:
+        return None
+    return _slower([row.wall_s for row in beside], [row.wall_s for row in alone]) or _uses_more(beside, alone)
+
+
+def _uses_more(beside: Sequence[BatchRow], alone: Sequence[BatchRow]) -> Finding | None:
+    """By the CPU time, in a part of the calls at least."""
+    most = max(row.cpu_s or 0.0 for row in alone)
+    far = [row for row in beside if (row.cpu_s or 0.0) > FAR * most > 0]
+    if len(far) < max(FAR_CALLS, FAR_SHARE * len(beside)):
+        return None
+    return Finding(
+        Sign.BASELINE_SLOWED,
+        f"in {len(far)} of {len(beside)} calls beside it the baseline used {min(row.cpu_s or 0.0 for row in far):.3f} "
+        f"s of the CPU or more, and {most:.3f} s at most in {len(alone)} calls alone",
+    )
+
+
+def _slower(beside_s: Sequence[float], alone_s: Sequence[float]) -> Finding | None:
+    """By the wall time of all calls.
 
     The geometric means are compared, as in the speedup: what would inflate the speedup shows here as strongly. The
     interval is Welch's t on the logarithms, so a few slow calls of a noisy machine do not decide.
     """
-    if min(len(beside_s), len(alone_s)) < 2:
-        return None
     beside, alone = np.log(beside_s), np.log(alone_s)
     ratio = math.exp(fmean(beside) - fmean(alone))
     if beside.std() + alone.std() > 0:

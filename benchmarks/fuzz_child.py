@@ -50,7 +50,7 @@ class AnsweringChild(Child):
         self._drain = threading.Thread(target=int)
         self._drain.start()
         self._watchdog: Any = SimpleNamespace(on_guard=nullcontext, look=lambda: None)
-        self._ready = True
+        self._ready, self.answer_cpu_s = True, 0.0
 
     def ask(self, op: str, *rest: Any, **named: Any) -> tuple[dict[str, Any], bytearray, float]:
         """As any child's, with the answer to this request."""

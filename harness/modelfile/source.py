@@ -2,6 +2,9 @@
 
 import ast
 import enum
+import io
+import os
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,17 +54,37 @@ class SourceError(Exception):
 
 
 def read_source(path: Path) -> bytes:
-    """The bytes of the model file at `path`, read once. Raises ModelFileError."""
+    """The bytes of the model file at `path`, read once. Raises ModelFileError.
+
+    What is opened is looked at, and never waited for: a link may lead to a pipe, a device or the kernel's log.
+    """
     try:
-        if not path.is_file():  # also keeps a pipe or a device, which would never end, from being opened
-            reason = "is not a file" if path.exists() else "no such file"
-            raise ModelFileError(Problem.UNREADABLE, f"{path}: {reason}")
-        with path.open("rb") as file:
-            source = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ModelFileError(Problem.UNREADABLE, f"{path}: {error.strerror or error}") from error
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ModelFileError(Problem.UNREADABLE, f"{path}: is not a file")
+            source = _all_of(file)
+    except FileNotFoundError as error:
+        raise ModelFileError(Problem.UNREADABLE, f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise ModelFileError(Problem.UNREADABLE, f"{path}: is not a file") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelFileError(Problem.UNREADABLE, f"{path}: {reason or error}") from error
     if len(source) > MAX_BYTES:
         raise ModelFileError(Problem.UNREADABLE, f"{path}: larger than {MAX_BYTES} bytes; a model file is a script")
+    return source
+
+
+def _all_of(file: io.RawIOBase) -> bytes:
+    """What a file holds, up to a byte more than is allowed. Raises OSError where it would have to be waited for."""
+    source = b""
+    while len(source) <= MAX_BYTES:
+        part = file.read(MAX_BYTES + 1 - len(source))
+        if part is None:
+            raise OSError("it holds nothing yet, as a pipe does; a model file is a script")
+        if not part:
+            break
+        source += part
     return source
 
 

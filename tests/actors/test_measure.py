@@ -42,7 +42,7 @@ class FakeChild:
         self.seconds = iter(seconds) if isinstance(seconds, list) else itertools.repeat(seconds)
 
     cpu_resolution_s = 1e-6
-    stopped_cpu_s = 0.0
+    stopped_cpu_s = answer_cpu_s = 0.0
 
     def cpu_s(self):
         return 0.0
@@ -50,9 +50,10 @@ class FakeChild:
     def pids(self):
         return []
 
-    def ask(self, op, limit, header, payload=b"", max_payload=0):
+    def ask(self, op, limit, header, payload=b"", max_payload=0, answered=lambda: None):
         if op == "config":
             return {"config": self.answer.get("config", CONFIG)}, bytearray(), 0.0
+        answered()
         count = len(header["prompts"])
         if self.calls is not None:
             self.calls.append((self.name, header["prompts"], header["seeds"]))
@@ -81,6 +82,9 @@ class FakeMeter:
         pass
 
     def start(self, stopped=()):
+        pass
+
+    def answered(self):
         pass
 
     def stop(self):
@@ -532,6 +536,14 @@ def test_a_baseline_that_is_slower_beside_a_candidate_than_alone_is_a_sign(besid
         measurement.time_alone(draw_of(*BATCHES), baseline)
 
 
+def test_two_turns_that_are_slow_by_far_are_reason_enough_to_look():
+    baseline = side_of(FakeChild(seconds=[0.5, 0.4, 2.1, 2.1]), Side.BASELINE)
+    baseline.warmup_s = [9.0, 1.0]
+    measurement = measurement_of(job_of(*BATCHES))
+    measurement.interleaved(draw_of(*BATCHES), baseline, side_of(FakeChild()))
+    assert measurement.looks_slowed(baseline)
+
+
 def test_nothing_of_ours_runs_while_the_baseline_is_timed_alone():
     held = []
 
@@ -568,6 +580,6 @@ def test_in_blocks_the_same_is_asked_and_held_against_the_last_block():
 @pytest.mark.parametrize("operations", [None, -1, "many", 1.5, True])
 def test_work_that_is_no_count_breaks_the_protocol(operations):
     child = FakeChild()
-    child.ask = lambda *_: ({"operations": operations} if operations is not None else {}, bytearray(), 1.0)
+    child.ask = lambda *_, **__: ({"operations": operations} if operations is not None else {}, bytearray(), 1.0)
     with pytest.raises(ChildFailure, match="work: a field is missing or wrong"):
         side_of(child).count_work(BATCHES[0])

@@ -462,3 +462,10 @@ def test_what_the_stopped_side_used_of_the_gpu(nvml, meter, uses, share):
 def test_without_a_stopped_side_nobody_is_charged(nvml, meter):
     nvml.let(uses=[[(CHILD, 0.5, 90)]])
     assert read(meter).stopped_gpu_share is None
+
+
+def test_energy_that_is_used_after_the_answer_is_not_of_the_call(nvml, meter):
+    nvml.let(energy=[1000, 3000, 9000])
+    meter.start()
+    meter.answered()
+    assert meter.stop().energy_j == 2.0

@@ -58,6 +58,7 @@ def test_work_that_does_not_fit_the_calls_is_a_sign_unless_a_method_explains_it(
     assert found.sign is Sign.WORK_DOES_NOT_FIT
     assert "0.015 s of the CPU" in found.evidence and "(30%)" in found.evidence
     assert work_does_not_fit(rows, {"deepcache"}) is None
+    assert work_does_not_fit(rows, {"channels_last"}), "which saves little"
     assert work_does_not_fit(pair({"cpu_s": 1.0}, {"cpu_s": 0.8}), ()) is None
     assert work_does_not_fit(pair({"cpu_s": 1.0}, {"cpu_s": 0.3, "denoiser_calls": 8}), ()) is None
 
@@ -71,6 +72,8 @@ def test_work_is_compared_only_where_both_sides_are_known(missing):
 def test_on_a_gpu_energy_is_compared_where_calls_are_long_enough():
     rows = pair({"cpu_s": 1.0, "energy_j": 500.0}, {"cpu_s": 1.0, "energy_j": 200.0})
     assert "10 J" in work_does_not_fit(rows, ()).evidence
+    quick = [dataclasses.replace(one, wall_s=0.01) if one.side is Side.CANDIDATE else one for one in rows]
+    assert work_does_not_fit(quick, ()), "a candidate cannot be too quick for the comparison"
     short = [dataclasses.replace(one, wall_s=0.1) for one in rows]
     assert work_does_not_fit(short, ()) is None
     assert work_does_not_fit([], ()) is None
@@ -122,8 +125,13 @@ def test_a_kernel_in_the_baselines_turns_is_a_sign_from_five_per_cent_on():
     assert share(None, None) is None
 
 
+def calls(seconds, cpu_s=None):
+    """Calls of the baseline that took so long; their CPU time is the same unless it is given."""
+    return [row(wall_s=one, cpu_s=cpu) for one, cpu in zip(seconds, cpu_s or [0.05] * len(seconds), strict=True)]
+
+
 def noisy(seconds, count, noise=0.03, seed=0):
-    return list(seconds * np.exp(np.random.default_rng(seed).normal(0, noise, count)))
+    return calls(list(seconds * np.exp(np.random.default_rng(seed).normal(0, noise, count))))
 
 
 @pytest.mark.parametrize(("beside", "slowed"), [(1.0, False), (1.04, False), (1.5, True), (3.0, True)])
@@ -133,16 +141,25 @@ def test_a_baseline_that_is_slower_beside_the_candidate_is_a_sign(beside, slowed
 
 
 def test_quiet_turns_do_not_clear_a_candidate():
-    half = [1.0, 3.0] * 6
-    assert baseline_slowed(half, noisy(1.0, 8)).sign is Sign.BASELINE_SLOWED
-    assert baseline_slowed([1.0] + [2.0] * 7, [1.0] * 8)
+    assert baseline_slowed(calls([1.0, 3.0] * 6), noisy(1.0, 8)).sign is Sign.BASELINE_SLOWED
+    assert baseline_slowed(calls([1.0] + [2.0] * 7), calls([1.0] * 8))
 
 
 def test_a_single_slow_call_of_a_noisy_machine_is_no_sign():
-    assert baseline_slowed([*noisy(1.0, 7), 4.0], noisy(1.0, 8, seed=1)) is None
-    assert baseline_slowed([2.0], [1.0]) is None
+    assert baseline_slowed([*noisy(1.0, 7), *calls([4.0])], noisy(1.0, 8, seed=1)) is None
+    assert baseline_slowed(calls([2.0]), calls([1.0])) is None
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_alone_is_no_sign(seed):
     assert baseline_slowed(noisy(1.0, 6, 0.15, seed), noisy(1.0, 6, 0.15, seed + 100)) is None
+
+
+def test_a_baseline_that_uses_far_more_of_the_cpu_in_some_turns_is_a_sign():
+    """As measured: timers that a frozen candidate left fired in these turns, on the baseline's account."""
+    times = [0.40, 0.19, 0.05, 0.22, 0.07, 0.27]
+    alone = calls([0.07, 0.06, 0.08, 0.07, 0.06, 0.07], [0.06, 0.05, 0.07, 0.06, 0.05, 0.06])
+    found = baseline_slowed(calls(times, times), alone)
+    assert "in 4 of 6 calls beside it the baseline used 0.190 s of the CPU or more" in found.evidence
+    assert baseline_slowed(calls(times, [0.4, 0.05, 0.05, 0.06, 0.05, 0.05]), alone) is None, "one call is an accident"
+    assert baseline_slowed(calls(times), calls([0.07] * 6, [0.0] * 6)) is None, "no CPU time is known"

@@ -21,7 +21,7 @@ from harness.modelfile import ModelFileError, Problem, ReaderError, reader
 from harness.modelfile.answer import BadAnswer, answer, checked
 from harness.modelfile.follow import ends_the_process
 from harness.modelfile.reader import Reader, facts_of, read_sources
-from harness.modelfile.source import ReadingLimits
+from harness.modelfile.source import ReadingLimits, read_source
 from harness.planning import FileReader
 from tests.harness.test_driver import planned, run_again, source
 
@@ -363,3 +363,17 @@ def test_a_number_of_five_thousand_digits_does_not_end_the_run(tmp_path):
     plan, _ = planned(tmp_path, source(steps=10) + f"\n(0x{DIGITS})()\n")
     assert plan.next.status is Status.CONFIG_MISMATCH, "all that it states is known"
     assert run_again(tmp_path).status is Status.CONFIG_MISMATCH
+
+
+@pytest.mark.parametrize("path", ["/proc/kmsg", "/dev/zero", "/dev/null", "/proc"])
+def test_a_path_that_is_no_script_is_refused_and_not_waited_for(tmp_path, path):
+    link = tmp_path / "link.py"
+    link.symlink_to(path)
+    with pytest.raises(ModelFileError, match=r"link\.py: "):
+        read_source(link)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    with pytest.raises(ModelFileError, match="is not a file"):
+        read_source(tmp_path / "pipe.py")
