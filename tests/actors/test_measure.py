@@ -287,6 +287,14 @@ def test_a_failure_names_its_side_and_keeps_what_was_measured():
     assert len(measurement.batches) == 1
 
 
+def test_what_a_child_uses_after_its_answer_is_not_of_the_call():
+    child = FakeChild()
+    used = iter([10.0, 19.0])
+    child.cpu_s, child.answer_cpu_s = lambda: next(used), 10.5
+    row, _ = side_of(child).call(BATCHES[0], 0, 0, "call_s")
+    assert row.cpu_s == 0.5
+
+
 def test_images_of_another_size_than_the_baselines_are_refused():
     with pytest.raises(SideFailure, match="4, 4"):
         measured(FakeChild(), FakeChild(size=(4, 4)), *BATCHES)
