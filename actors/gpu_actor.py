@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from actors.cgroup import freezer, oom_kills
-from actors.draws import CALLS_ALONE, Draw, draw
+from actors.draws import Draw, draw
 from actors.gpu_health import GpuHealth, why_repeat
 from actors.limits import resolved
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
@@ -231,7 +231,7 @@ class GpuActor:
         self._now(job, "baseline: once more, alone")
         try:
             side = self._warm_baseline(alone, draw, found)
-            for batch in draw.alone[:CALLS_ALONE]:
+            for batch in draw.alone:
                 side.call(batch, 0, 0, "call_s")
         except (SideFailure, ChildFailure, RuntimeError):  # the last one: no child could start, so nothing is known
             self._drop_baseline()
