@@ -12,11 +12,14 @@ from harness.embedded import EMBEDDED_CAPTIONS
 BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".txt": "text"}
 
 
+Captions = tuple[tuple[str, ...], ...]  # of each row of a data set
+
+
 class CaptionsError(ValueError):
     """The captions cannot be read, or are too few."""
 
 
-def read_captions(source: str, column: str, split: str) -> tuple[tuple[str, ...], ...]:
+def read_captions(source: str, column: str, split: str) -> Captions:
     """The captions of each row of `source`: an embedded name, a local file, or a name that `datasets` knows.
 
     Raises CaptionsError.

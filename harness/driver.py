@@ -21,6 +21,7 @@ from actors.messages import (
     ScorerSpec,
     Status,
 )
+from harness.captions import Captions
 from harness.config import Config, ConfigError, require_limits
 from harness.embedded import EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 from harness.evaluation import make_record
@@ -42,8 +43,6 @@ from harness.requirement import read_requirement
 from harness.result_set import ResultSet, UnstorableError
 from harness.run_info import read_run_info, write_end
 from harness.tasks import Difficulty, Pair, Task, load_pairs
-
-Captions = tuple[tuple[str, ...], ...]  # of each row of a data set
 
 
 def run(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.messages import REJECTING, Job, ModelFile, Outcome, Plan, Status
-from harness.captions import read_captions, require_enough
+from harness.captions import Captions, read_captions, require_enough
 from harness.config import Config, ConfigError
 from harness.embedded import EMBEDDED_PIPELINES
 from harness.evaluation import Looks, SourceFacts, Sources
@@ -230,7 +230,7 @@ def draw_secret(config: Config) -> str:
     return secrets.token_hex(32) if config.evaluation.seed is None else f"seed {config.evaluation.seed}"
 
 
-def captions_of(config: Config) -> tuple[tuple[str, ...], ...]:
+def captions_of(config: Config) -> Captions:
     """The captions that the prompts of a run are drawn from. Raises CaptionsError."""
     captions = read_captions(config.captions.source, config.captions.column, config.captions.split)
     plan = config.evaluation
