@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ BY_LIMIT: dict[int, tuple[str, str]] = {
     signal.SIGXCPU: ("cpu_s", "s of the CPU in one process"),
     signal.SIGXFSZ: ("file_bytes", "bytes in one file"),
 }
+PIPE_READS = 16  # of 64 KiB at once; a child can print faster than it is read
 GONE_S = 2.0  # a child and all that it started are gone by then
 TRIAL_S = 60.0
 
@@ -116,6 +118,10 @@ class Child:
         self._channel = Channel(answer_out, request_in, os.pidfd_open(self.process.pid))
         self._ending = threading.Lock()
         self._log = bytearray()
+        self._printed_bytes = 0
+        self._reading = threading.Lock()
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
         self._watchdog.watch(self.process.pid, self._kill, warden=self._warded)
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
@@ -232,7 +238,8 @@ class Child:
         return self._watchdog.cpu_resolution_s
 
     def log(self) -> str:
-        """The end of what the child printed, escaped."""
+        """The end of what the child printed until now, escaped."""
+        self._take_output()  # it may have answered a moment after it printed, before the thread saw either
         return escaped(self._log.decode(errors="replace"), lines=True)[-LOG_BYTES:]
 
     def end(self) -> None:
@@ -336,17 +343,34 @@ class Child:
                 self.process.wait(timeout=0.05)
 
     def _drain_output(self) -> None:
-        """Keeps the child's output flowing and the end of it; ends a child that prints without end."""
+        """Keeps the child's output flowing, until its end."""
         assert self.process.stdout is not None
-        total = 0
-        with self.process.stdout as stream:
-            while chunk := os.read(stream.fileno(), 1 << 16):
-                total += len(chunk)
+        waiting = select.poll()
+        waiting.register(self.process.stdout, select.POLLIN)
+        while waiting.poll() and self._take_output():
+            pass
+        with self._reading:
+            self.process.stdout.close()
+
+    def _take_output(self) -> bool:
+        """Reads what has been printed, and ends a child that prints without end. False after the last of it."""
+        stream = self.process.stdout
+        assert stream is not None
+        with self._reading:
+            for _ in range(PIPE_READS):
+                try:
+                    chunk = b"" if stream.closed else os.read(stream.fileno(), 1 << 16)
+                except BlockingIOError:
+                    return True
+                if not chunk:
+                    return False
                 self._log += chunk
                 del self._log[:-LOG_BYTES]
-                if total > self.limits.output_bytes:
+                self._printed_bytes += len(chunk)
+                if self._printed_bytes > self.limits.output_bytes:
                     text = f"printed more than {self.limits.output_bytes:,} bytes (limits.output_bytes)"
                     self._watchdog.report(Breach(Status.OUTPUT_FLOOD, text))
+        return True
 
 
 def choose_tier(tiers: Sequence[str]) -> str:

@@ -136,6 +136,13 @@ def test_what_a_child_raises_and_prints_is_escaped(any_tier):
     assert len(caught.value.log.splitlines()) > 1
 
 
+def test_what_was_printed_before_an_answer_is_in_its_log(monkeypatch, any_tier):
+    monkeypatch.setattr(Child, "_drain_output", lambda child: None)  # the thread that reads is late
+    with pytest.raises(ChildFailure) as caught:
+        attempt(any_tier, honest_but(load="print('a hint', flush=True)\nraise ValueError('why')"))
+    assert "a hint" in caught.value.log
+
+
 # Leaves its session, is forked twice, and writes its number into the folder that a test names.
 ESCAPES = """
 import os, time
