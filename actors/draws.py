@@ -8,14 +8,16 @@ those that it was asked itself, can therefore not tell the next one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.messages import Batch, Layout, Plan
 
 SEEDS = 2**31  # seeds are below this: every generator takes them
 CALLS_ALONE = 5  # of the baseline, after the candidate's end
+BLOCK_PAIRS = 4  # where memory does not hold both sides: so many blocks of each
 
 
 class KeyedRandom(random.Random):
@@ -45,12 +47,14 @@ class KeyedRandom(random.Random):
 class Draw:
     """All that is asked in one layout of one attempt at a pair."""
 
-    warmup: tuple[Batch, ...]
+    warmup: tuple[tuple[Batch, ...], ...]  # of each start
+    burn_in: tuple[tuple[Batch, ...], ...]  # likewise
     timed: tuple[Batch, ...]  # the batches to judge, and those that replace disturbed ones
     profile: Batch  # of the candidate
     alone: tuple[Batch, ...]  # of the baseline, after the candidate's end
+    stretches: tuple[Batch, ...]  # of the baseline, each in a call that lies apart from the others
     other_seeds: tuple[int, ...]  # for the prompts of one timed batch, asked once more at the end
-    order: str  # key of the coin that says which side begins, and of the lot that draws the sample
+    order: str  # key of the coins that say which side begins, and of the lot that draws the sample
 
 
 def draw(captions: Sequence[Sequence[str]], plan: Plan, layout: Layout) -> Draw:
@@ -64,23 +68,47 @@ def draw(captions: Sequence[Sequence[str]], plan: Plan, layout: Layout) -> Draw:
         layout: each has questions of its own.
     """
     key = f"{plan.key} {layout}"
-    warmup, timed = plan.warmup_at_most, plan.batches + plan.repeats
-    count = warmup + timed + 1 + CALLS_ALONE
-    rows = _rows(len(captions), count * plan.batch_size, KeyedRandom(f"{key} rows"))
-    batches = []
-    for number in range(count):
-        generator = KeyedRandom(f"{key} batch {number}")
-        own = rows[number * plan.batch_size : (number + 1) * plan.batch_size]
-        prompts = tuple(generator.choice(captions[row]) for row in own)
-        batches.append(Batch(prompts, tuple(generator.sample(range(SEEDS), plan.batch_size))))
+    starts = plan.starts if layout is Layout.INTERLEAVED else block_pairs(plan)
+    batches = iter(_batches(captions, plan.batch_size, batches_of(plan, starts), key))
+
+    def take(count: int) -> tuple[Batch, ...]:
+        return tuple(itertools.islice(batches, count))
+
     return Draw(
-        warmup=tuple(batches[:warmup]),
-        timed=tuple(batches[warmup : warmup + timed]),
-        profile=batches[warmup + timed],
-        alone=tuple(batches[warmup + timed + 1 :]),
+        warmup=tuple(take(plan.warmup_at_most) for _ in range(starts)),
+        burn_in=tuple(take(plan.burn_in) for _ in range(starts)),
+        timed=take(plan.batches + plan.repeats),
+        profile=next(batches),
+        alone=take(CALLS_ALONE),
+        stretches=take(plan.stretches),
         other_seeds=tuple(KeyedRandom(f"{key} other seeds").sample(range(SEEDS), plan.batch_size)),
         order=f"{key} order",
     )
+
+
+def block_pairs(plan: Plan) -> int:
+    """How many blocks of each side a pair in blocks has."""
+    return min(BLOCK_PAIRS, plan.batches)
+
+
+def batches_of(plan: Plan, starts: int) -> int:
+    """How many batches are drawn for one layout with so many starts."""
+    of_starts = starts * (plan.warmup_at_most + plan.burn_in)
+    return of_starts + plan.batches + plan.repeats + 1 + CALLS_ALONE + plan.stretches
+
+
+def share(batches: int, parts: int, part: int) -> int:
+    """How many of `batches` the part with this number has, from 0: as equal as can be, the first ones larger."""
+    return batches // parts + (part < batches % parts)
+
+
+def _batches(captions: Sequence[Sequence[str]], size: int, count: int, key: str) -> Iterator[Batch]:
+    rows = _rows(len(captions), count * size, KeyedRandom(f"{key} rows"))
+    for number in range(count):
+        generator = KeyedRandom(f"{key} batch {number}")
+        own = rows[number * size : (number + 1) * size]
+        prompts = tuple(generator.choice(captions[row]) for row in own)
+        yield Batch(prompts, tuple(generator.sample(range(SEEDS), size)))
 
 
 def _rows(rows: int, count: int, generator: random.Random) -> list[int]:

@@ -17,11 +17,11 @@ import psutil
 import torch
 
 from actors.cgroup import freezer, oom_kills
-from actors.draws import Draw, draw
+from actors.draws import Draw, KeyedRandom, draw
 from actors.gpu_health import GpuHealth, why_repeat
 from actors.limits import resolved
 from actors.machine import find_device, gpu_place, installed_versions, peak_flops, stay_on_cpus
-from actors.measure import Crowded, Measurement, Rejected
+from actors.measure import Crowded, Measurement, Rejected, block_order
 from actors.messages import (
     SOUND_ENDS,
     Batch,
@@ -134,6 +134,7 @@ class GpuActor:
         self._references: dict[str, ModelConfig] = {}  # by the hash of the source
         self._profiles: dict[str, Profile | None] = {}  # of baselines, likewise
         self._floors: dict[str, float | None] = {}  # seconds of an image that no method reaches, likewise
+        self._stretches: dict[tuple[str, int], list[float]] = {}  # see Measured; by hash and images of a call
 
     def progress(self) -> Progress:
         """What it is doing now. Runs beside `measure`, in a thread of its own."""
@@ -210,6 +211,7 @@ class GpuActor:
             images=tuple(measurement.images) if measurement else (),
             findings=tuple(measurement.findings.values()) if measurement else (),
             layout=measurement.layout if measurement and measurement.batches else None,
+            stretches_s=tuple(measurement.stretches_s) if measurement else (),
             stopped=measurement.stopped if measurement else None,
             log=log,
             device_problem=problem,
@@ -230,7 +232,7 @@ class GpuActor:
         draw = self._draw(alone, Layout.INTERLEAVED)
         self._now(job, "baseline: once more, alone")
         try:
-            side = self._warm_baseline(alone, draw, found)
+            side = self._warm_baseline(alone, draw.warmup[0], found)
             for batch in draw.alone:
                 side.call(batch, 0, 0, "call_s")
         except (SideFailure, ChildFailure, RuntimeError):  # the last one: no child could start, so nothing is known
@@ -257,27 +259,23 @@ class GpuActor:
         found.baseline_kept = self._kept_for(job) is not None
         self._spares.expect(more_to_come + (1 if found.baseline_kept else 2), job.limits)
         draw = self._draw(job, Layout.INTERLEAVED)
-        found.measurement = Measurement(job, self.scorer, self._meter, self._spares.still, self._report(job))
-        baseline = self._warm_baseline(job, draw, found)
+        measurement = found.measurement = Measurement(
+            job, self.scorer, self._meter, self._spares.still, self._report(job)
+        )
+        baseline = self._warm_baseline(job, draw.warmup[0], found)
         with failures_of(Side.BASELINE):
-            found.measurement.floor_s = self._floor_s(job, draw, baseline)
+            measurement.floor_s = self._floor_s(job, draw, baseline)
+        if job.plan.stretches:
+            measurement.take_stretches(draw, baseline, self._stretches.get(_stretches_key(job), ()))
         reference = self._reference(job, baseline)
-        baseline = self._warm_baseline(job, draw, found)  # again, where it had to give way to the reference
         try:
-            candidate = self._warm_candidate(job, draw, reference, found)
-            found.measurement.interleaved(draw, baseline, candidate)
+            measurement.interleaved(draw, self._starts(job, draw, reference, found))
         except (SideFailure, Crowded, torch.OutOfMemoryError) as failed:
             if isinstance(failed, SideFailure) and failed.failure.status is not Status.OUT_OF_MEMORY:
                 raise
-            blocks = self._draw(job, Layout.BLOCKS)
-            found.measurement.in_blocks(blocks, self._one_at_a_time(job, blocks, reference, found))
+            self._measure_in_blocks(job, reference, found)
         else:
-            if not self._profile(job, candidate, draw.profile):
-                candidate.child.end()  # one that gave no answer runs on, and nobody watches it
-            if found.measurement.looks_slowed(baseline):
-                self._end_candidate(found)
-                if not found.held:
-                    found.measurement.time_alone(draw, baseline)
+            self._finish_turns(job, draw, found)
         kept = self._kept_for(job)  # None where it was ended to get memory back
         if kept is not None and job.baseline.sha256 not in self._profiles:
             usable = self._profile(job, kept, draw.profile)
@@ -285,16 +283,70 @@ class GpuActor:
             if not usable:
                 self._drop_baseline()
 
-    def _one_at_a_time(self, job: Job, draw: Draw, reference: ModelConfig, found: PairState) -> Iterator[LoadedSide]:
-        """The baseline, the candidate and the baseline again, each with the device to itself."""
+    def _finish_turns(self, job: Job, draw: Draw, found: PairState) -> None:
+        """What is left to do once both sides were measured in turns. Raises SideFailure and Rejected."""
+        measurement, baseline, candidate = found.measurement, found.baseline, found.candidate
+        assert measurement is not None and baseline is not None and candidate is not None
+        if not self._profile(job, candidate, draw.profile):
+            candidate.child.end()  # one that gave no answer runs on, and nobody watches it
+        if measurement.looks_slowed(baseline):
+            self._end_candidate(found)
+            if not found.held:
+                measurement.time_alone(draw, baseline)
+        calls = [row for row in measurement.measured().batches if row.side is Side.BASELINE]
+        seconds = sum(row.wall_s for row in calls) / sum(row.images for row in calls)
+        self._stretches.setdefault(_stretches_key(job), []).append(seconds)
+
+    def _starts(
+        self, job: Job, draw: Draw, reference: ModelConfig, found: PairState
+    ) -> Iterator[tuple[LoadedSide, LoadedSide]]:
+        """Both processes, started as often as the plan says. In the first start the baseline is there already.
+
+        Whose process is started last is drawn: the candidate's in half of the starts.
+        """
+        others = [number % 2 == 0 for number in range(1, job.plan.starts)]
+        drawn = KeyedRandom(f"{draw.order} starts").sample(others, len(others))
+        for number, candidate_last in enumerate([True, *drawn]):
+            if number:
+                self._end_candidate(found)
+                self._drop_baseline()
+            warmup = draw.warmup[number]
+            candidate = None if candidate_last else self._warm_candidate(job, warmup, reference, found)
+            baseline = self._warm_baseline(job, warmup, found)  # again, if it had to give way to the reference
+            yield baseline, candidate or self._warm_candidate(job, warmup, reference, found)
+
+    def _measure_in_blocks(self, job: Job, reference: ModelConfig, found: PairState) -> None:
+        """A pair that memory does not hold at once. Raises SideFailure, ConfigMismatch and Rejected."""
+        assert found.measurement is not None
+        draw = self._draw(job, Layout.BLOCKS)
         self._end_candidate(found)
-        yield self._warm_baseline(job, draw, found)
-        self._drop_baseline()
-        candidate = self._warm_candidate(job, draw, reference, found)
-        yield candidate
-        self._profile(job, candidate, draw.profile)
-        self._end_candidate(found)
-        yield self._warm_baseline(job, draw, found)
+
+        def baseline_again() -> LoadedSide:
+            self._end_candidate(found)
+            return self._warm_baseline(job, draw.warmup[0], found)
+
+        found.measurement.in_blocks(draw, self._blocks(job, draw, reference, found), baseline_again)
+
+    def _blocks(
+        self, job: Job, draw: Draw, reference: ModelConfig, found: PairState
+    ) -> Iterator[tuple[LoadedSide, int]]:
+        """The sides of a pair in blocks, each with the device to itself, and the number of the block pair."""
+        before: Side | None = None
+        order = block_order(job.plan, draw)
+        last_of_candidate = max(place for place, (name, _) in enumerate(order) if name is Side.CANDIDATE)
+        for place, (name, number) in enumerate(order):
+            if name is Side.BASELINE:
+                self._end_candidate(found)
+                yield self._warm_baseline(job, draw.warmup[number], found), number
+            else:
+                self._drop_baseline()
+                if before is not Side.CANDIDATE:
+                    self._warm_candidate(job, draw.warmup[number], reference, found)
+                assert found.candidate is not None
+                yield found.candidate, number
+                if place == last_of_candidate:
+                    self._profile(job, found.candidate, draw.profile)
+            before = name
 
     def _end_candidate(self, found: PairState) -> None:
         """Ends the candidate's child, and waits until the GPU's memory is back."""
@@ -325,7 +377,7 @@ class GpuActor:
         oom_killed = self._oom_killed(found)
         return why_repeat(side, failure, beside=found.tried, crowd=self._health.crowd, oom_killed=oom_killed)
 
-    def _warm_baseline(self, job: Job, draw: Draw, found: PairState) -> LoadedSide:
+    def _warm_baseline(self, job: Job, warmup: Sequence[Batch], found: PairState) -> LoadedSide:
         """The baseline, warm from before or loaded now; `found` has it once it is warm. Raises SideFailure."""
         side = self._kept_for(job)
         if side is None:
@@ -334,7 +386,7 @@ class GpuActor:
             with failures_of(Side.BASELINE):
                 side = self._load(Side.BASELINE, job.baseline, job)
                 self._kept = job.baseline.sha256, side
-                side.warm_up(job.plan, draw.warmup)
+                side.warm_up(job.plan, warmup)
                 side.profile = self._profiles.get(job.baseline.sha256)
                 self._kernels = side.give_kernels()
             found.baseline_kept = False
@@ -361,7 +413,9 @@ class GpuActor:
             return None
         return self._kept[1]
 
-    def _warm_candidate(self, job: Job, draw: Draw, reference: ModelConfig, found: PairState) -> LoadedSide:
+    def _warm_candidate(
+        self, job: Job, warmup: Sequence[Batch], reference: ModelConfig, found: PairState
+    ) -> LoadedSide:
         """The candidate, loaded and warm; `found` has it as soon as it is loaded.
 
         Raises SideFailure and ConfigMismatch.
@@ -374,7 +428,7 @@ class GpuActor:
         require_same(reference, side.config)
         self._now(job, "candidate: warm-up")
         with failures_of(Side.CANDIDATE):
-            side.warm_up(job.plan, draw.warmup)
+            side.warm_up(job.plan, warmup)
         require_same(reference, side.config)
         return side
 
@@ -462,6 +516,10 @@ class GpuActor:
 
     def _report(self, job: Job) -> Callable[[str, int], None]:
         return lambda phase, done: self._now(job, phase, done)
+
+
+def _stretches_key(job: Job) -> tuple[str, int]:
+    return job.baseline.sha256, job.plan.batch_size
 
 
 def second_attempt(first: Outcome, second: Outcome, doubt: str) -> Outcome:

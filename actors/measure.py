@@ -2,19 +2,21 @@
 
 Both sides stay loaded and take turns on the same prompts and seeds. The order within two batches is A B B A or
 B A A B, as a coin decides: a slow drift of the machine falls on both sides alike, and what repeats itself on the
-machine falls on each with either sign. Where memory does not hold both, the baseline is timed in two blocks around the
-candidate's. The supervisor's clock is judged; the child's own is recorded beside it.
+machine falls on each with either sign. Both processes can be started anew several times on the way. Where memory does
+not hold both, whole blocks of batches take turns instead. The supervisor's clock is judged; the child's own is recorded
+beside it.
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from statistics import geometric_mean
 
-from actors.draws import Draw, KeyedRandom
+from actors.draws import Draw, KeyedRandom, block_pairs, share
 from actors.image_statistics import similarity
 from actors.integrity import ImageWatch, score_too_good
 from actors.messages import (
@@ -25,6 +27,8 @@ from actors.messages import (
     Job,
     Layout,
     Mark,
+    Measured,
+    Plan,
     Side,
     Sign,
     Status,
@@ -66,6 +70,37 @@ class Rejected(Exception):
         self.finding = finding
 
 
+def block_order(plan: Plan, draw: Draw) -> list[tuple[Side, int]]:
+    """The blocks of a pair in blocks, in the order of time: the side, and the number of the block pair.
+
+    Of every two block pairs the order is A B B A or B A A B, as a coin decides.
+    """
+    pairs, coin = block_pairs(plan), KeyedRandom(f"{draw.order} blocks")
+    order: list[tuple[Side, int]] = []
+    for number in range(0, pairs, 2):
+        first, second = Side.BASELINE, Side.CANDIDATE
+        if pairs > 1 and coin.random() < 0.5:  # a single candidate block needs its images to compare with
+            first, second = second, first
+        order += [(first, number), (second, number)]
+        order += [(second, number + 1), (first, number + 1)] if number + 1 < pairs else []
+    return order
+
+
+class Turns:
+    """Whose turn it is first, batch by batch, in one start of both processes."""
+
+    def __init__(self, start: int, baseline: LoadedSide, candidate: LoadedSide, coin: random.Random) -> None:
+        self.start, self.baseline, self.candidate = start, baseline, candidate
+        self._coin, self._batches, self._candidate_first = coin, 0, False
+
+    def order(self) -> tuple[LoadedSide, LoadedSide]:
+        """Return the sides of the next batch: a coin for the first of two batches, the other order for the second."""
+        again = self._batches % 2
+        self._candidate_first = not self._candidate_first if again else self._coin.random() < 0.5
+        self._batches += 1
+        return (self.candidate, self.baseline) if self._candidate_first else (self.baseline, self.candidate)
+
+
 @dataclass
 class Sample:
     """One judged batch of a pair, drawn by lot, and what both sides made of it. It is asked for again at the end."""
@@ -86,68 +121,96 @@ class Measurement:
         self.batches: list[BatchRow] = []
         self.images: list[ImageRow] = []
         self.findings: dict[Sign, Finding] = {}
+        self.stretches_s: list[float] = []  # see Measured
         self.floor_s: float | None = None  # of an image: no known method is as fast
+        self._repeats = job.plan.repeats
         self._begin()
 
-    def interleaved(self, draw: Draw, baseline: LoadedSide, candidate: LoadedSide) -> None:
-        """Both sides in turns, until the stopping rule says so. Raises SideFailure, Rejected and Crowded."""
+    def interleaved(self, draw: Draw, starts: Iterable[tuple[LoadedSide, LoadedSide]]) -> None:
+        """Both sides in turns, until the stopping rule says so. Raises SideFailure, Rejected and Crowded.
+
+        starts: of both processes, as (baseline, candidate), each made ready when it is asked for.
+        """
         self.layout = Layout.INTERLEAVED
-        self.meter.settle()
-        plan, coin = self.job.plan, KeyedRandom(draw.order)
-        judged, repeats, candidate_begins = 0, plan.repeats, False
-        for number, batch in enumerate(draw.timed):
-            if judged == plan.batches or self.stopped:
-                break
-            self.report("measuring", judged)
-            # A coin for the first batch of two, the other order for the second.
-            candidate_begins = not candidate_begins if judged % 2 else coin.random() < 0.5
-            first, second = (candidate, baseline) if candidate_begins else (baseline, candidate)
-            pixels = {
-                side.side: self._turn(side, batch, number, stopped)
-                for side, stopped in ((first, second), (second, first))
-            }
-            if any(side.alloc_retries > side.retries_alone for side in (first, second)):
-                raise Crowded("the allocator had to give back memory and try again")
-            self._note(ran_while_stopped(self.batches, candidate.child.stopped_cpu_s, candidate.child.cpu_resolution_s))
-            if repeats and any(row.marks for row in self.batches[-2:]):
-                self.batches[-2:] = [replace(row, judged=False) for row in self.batches[-2:]]
-                repeats -= 1
-                continue
-            scores = self.scorer.score(pixels[Side.BASELINE], batch.prompts)
-            self._add_images(draw, batch, number, scores, pixels[Side.BASELINE], pixels[Side.CANDIDATE])
-            judged += 1
-            self.stopped = plan.stop([row for row in self.batches if row.judged], self.images)
+        plan, coin, timed = self.job.plan, KeyedRandom(draw.order), iter(draw.timed)
+        for start, (baseline, candidate) in enumerate(starts):
+            self.meter.settle()
+            turns = Turns(start, baseline, candidate, coin)
+            for batch in draw.burn_in[start]:
+                self.report("measuring", self._judged)
+                self._in_turns(turns, batch)
+                self.batches[-2:] = map(_of_burn_in, self.batches[-2:])
+            planned = self._judged + share(plan.batches, plan.starts, start)
+            while self._judged < planned and not self.stopped:
+                self.report("measuring", self._judged)
+                batch = next(timed)
+                pixels = self._in_turns(turns, batch)
+                if self._repeats and any(row.marks for row in self.batches[-2:]):
+                    self.batches[-2:] = [replace(row, judged=False) for row in self.batches[-2:]]
+                    self._repeats -= 1
+                    continue
+                self._score(draw, batch, self.batches[-1].batch, pixels)
+                self.stopped = plan.stop(self.measured())
+            if self.stopped or start + 1 == plan.starts:
+                break  # before the next start is asked for
         self.stopped = self.stopped or Stopped.BOUND
         self._ask_again(draw, candidate, self._watch)
         self._settle_signs(draw, baseline, candidate)
 
-    def in_blocks(self, draw: Draw, sides: Iterable[LoadedSide]) -> None:
-        """All batches of the baseline, of the candidate, and of the baseline once more, each alone on the device.
+    def in_blocks(
+        self, draw: Draw, sides: Iterable[tuple[LoadedSide, int]], baseline_again: Callable[[], LoadedSide]
+    ) -> None:
+        """Blocks of batches, each of one side that is alone on the device.
 
-        sides: the three, each made ready when it is asked for. What was measured in turns before is kept, and not
-        judged. Raises SideFailure and Rejected.
+        sides: of each block, as `block_order` says, with the number of the block pair; made ready when it is asked for.
+        baseline_again: makes it ready once more. What was measured in turns before is kept, and not judged. Raises
+        SideFailure and Rejected.
         """
         self.layout = Layout.BLOCKS
         self.batches = [replace(row, judged=False) for row in self.batches]
         self.images, self.findings = [], {}
         self._begin()
-        candidate: LoadedSide | None = None
-        firsts: list[tuple[Pixels, list[float]]] = []  # the images and scores of the baseline's first block
-        for block, side in enumerate(sides):
-            self.meter.settle()
-            for number, batch in enumerate(draw.timed[: self.job.plan.batches]):
+        begun: dict[int, dict[Side, Pixels]] = {}  # by batch: what one side made that the other is yet to be asked for
+        plan = self.job.plan
+        loaded: dict[Side, LoadedSide] = {}
+        pairs = left = block_pairs(plan)
+        for side, block in sides:
+            if loaded.get(side.side) is not side:
+                loaded[side.side] = side
+                self.meter.settle()
+                self._burn_in_alone(draw, side, block)
+            first = sum(share(plan.batches, pairs, number) for number in range(block))
+            for number in range(first, first + share(plan.batches, pairs, block)):
                 self.report(f"measuring the {side.side} alone", number)
-                pixels = self._turn(side, batch, number)
-                if block == 0:
-                    firsts.append((pixels, self.scorer.score(pixels, batch.prompts)))
-                elif side.side is Side.CANDIDATE:
-                    self._add_images(draw, batch, number, firsts[number][1], firsts[number][0], pixels)
-            if side.side is Side.CANDIDATE:
-                candidate = side
+                pixels = begun.setdefault(number, {})
+                pixels[side.side] = self._turn(side, draw.timed[number], number, block=block)
+                if len(pixels) == len(Side):
+                    self._score(draw, draw.timed[number], number, begun.pop(number))
+            left -= side.side is Side.CANDIDATE
+            if side.side is Side.CANDIDATE and not left:
                 self._ask_again(draw, side, self._watch)
-            elif candidate is not None:
-                self._settle_signs(draw, side, candidate)
         self.stopped = Stopped.BOUND
+        self._settle_signs(draw, loaded[Side.BASELINE], loaded[Side.CANDIDATE], baseline_again)
+
+    def measured(self) -> Measured:
+        """What is judged so far."""
+        assert self.layout is not None
+        return Measured([row for row in self.batches if row.judged], self.images, self.layout, self.stretches_s)
+
+    def take_stretches(self, draw: Draw, baseline: LoadedSide, known: Sequence[float]) -> None:
+        """Has the baseline's time per image in as many stretches as a latency needs, each a call that lies apart.
+
+        known: of earlier pairs on this device. Between two calls nothing runs for as long as a call takes. Raises
+        SideFailure.
+        """
+        self.stretches_s = list(known)
+        for batch in draw.stretches[: max(0, self.job.plan.stretches - len(known))]:
+            self.report("timing the baseline for a latency", 0)
+            with self.stillness(), failures_of(Side.BASELINE):
+                row, _ = baseline.call(batch, 0, 0, "call_s")
+                check_clocks(row, self.job.limits)
+            self.stretches_s.append(row.wall_s / row.images)
+            time.sleep(row.wall_s)
 
     def looks_slowed(self, baseline: LoadedSide) -> bool:
         """Whether the baseline took longer in turns with this candidate than in its quickest warm-up call.
@@ -173,6 +236,7 @@ class Measurement:
 
     def _begin(self) -> None:
         """Forgets the images of another layout."""
+        self._judged = 0  # batches
         self._watch = ImageWatch()
         self._sample: Sample | None = None
         self._drawn = 0  # batches that the sample was drawn from
@@ -182,7 +246,28 @@ class Measurement:
         """The baseline's judged calls beside the candidate."""
         return [row for row in self.batches if row.side is Side.BASELINE and row.judged]
 
-    def _turn(self, side: LoadedSide, batch: Batch, number: int, stopped: LoadedSide | None = None) -> Pixels:
+    def _burn_in_alone(self, draw: Draw, side: LoadedSide, block: int) -> None:
+        """The first calls of a side that was just loaded for a block. Raises SideFailure and Rejected."""
+        for number, batch in enumerate(draw.burn_in[block], len(draw.timed) + block * self.job.plan.burn_in):
+            self._turn(side, batch, number, block=block)
+            self.batches[-1] = _of_burn_in(self.batches[-1])
+
+    def _in_turns(self, turns: Turns, batch: Batch) -> dict[Side, Pixels]:
+        """One batch of both sides, the one that the coin says first. Raises SideFailure, Rejected and Crowded."""
+        candidate, number = turns.candidate, len(self.batches) // 2
+        first, second = turns.order()
+        pixels = {
+            side.side: self._turn(side, batch, number, stopped, turns.start)
+            for side, stopped in ((first, second), (second, first))
+        }
+        if any(side.alloc_retries > side.retries_alone for side in (first, second)):
+            raise Crowded("the allocator had to give back memory and try again")
+        self._note(ran_while_stopped(self.batches, candidate.child.stopped_cpu_s, candidate.child.cpu_resolution_s))
+        return pixels
+
+    def _turn(
+        self, side: LoadedSide, batch: Batch, number: int, stopped: LoadedSide | None = None, block: int = 0
+    ) -> Pixels:
         """One timed call; its row has all that is known of the machine meanwhile.
 
         stopped: the other side, which should stand still meanwhile and is charged for what it uses.
@@ -197,7 +282,8 @@ class Measurement:
                 used = stopped.child.stopped_cpu_s - before if stopped else None
             finally:
                 reading = self.meter.stop()
-        row = replace(row, stopped_cpu_s=used, **asdict(reading))
+        started_last = side.loaded_at > stopped.loaded_at if stopped else None
+        row = replace(row, block=block, started_last=started_last, stopped_cpu_s=used, **asdict(reading))
         row = replace(row, marks=marks_of(row, stopped.child.cpu_resolution_s if stopped else 0.0))
         self.batches.append(row)
         if side.side is Side.CANDIDATE:
@@ -207,22 +293,25 @@ class Measurement:
             )
         return pixels
 
-    def _add_images(
-        self, draw: Draw, batch: Batch, number: int, scores: list[float], baseline: Pixels, candidate: Pixels
-    ) -> None:
-        """Scores the candidate's images of a judged batch, and looks for signs in them. scores: the baseline's."""
+    def _score(self, draw: Draw, batch: Batch, number: int, pixels: Mapping[Side, Pixels]) -> None:
+        """Scores the images that both sides made of a judged batch, and looks for signs in them."""
+        baseline, candidate = pixels[Side.BASELINE], pixels[Side.CANDIDATE]
         require_same_size(candidate.shape, baseline.shape)
+        others = [*draw.timed, draw.profile][self._judged + 1].prompts  # of a batch that these images are not of
+        scores, mismatched = self.scorer.score(baseline, batch.prompts, others)
         rows = zip(
             batch.prompts,
             batch.seeds,
             self.scorer.truncated(batch.prompts),
             scores,
-            self.scorer.score(candidate, batch.prompts),
+            *self.scorer.score(candidate, batch.prompts),
             *similarity(baseline, candidate),
             self._watch.add(batch, number, baseline, candidate),
+            mismatched,
             strict=True,
         )
         self.images += [ImageRow(number, position, *row) for position, row in enumerate(rows)]
+        self._judged += 1
         calls = {row.side: row for row in self.batches if row.batch == number and row.judged}
         self._note(*self._watch.findings(), counted_calls(calls[Side.BASELINE], calls[Side.CANDIDATE]))
         self._drawn += 1
@@ -256,15 +345,23 @@ class Measurement:
         watch.repeated(pixels, ask(len(prompts)))
         watch.reseeded(pixels, ask(0))
 
-    def _settle_signs(self, draw: Draw, baseline: LoadedSide, candidate: LoadedSide) -> None:
+    def _settle_signs(
+        self,
+        draw: Draw,
+        baseline: LoadedSide,
+        candidate: LoadedSide,
+        baseline_again: Callable[[], LoadedSide] | None = None,
+    ) -> None:
         """Notes what all images and all calls together show.
+
+        baseline_again: makes the baseline ready once more, if it has ended.
 
         What the baseline shows, too, when it is asked again, is no sign. Raises SideFailure and Rejected.
         """
         findings = {finding.sign: finding for finding in self._watch.findings()}
         if findings.keys() & ASKED_AGAIN:
             mirror = self._watch.mirrored()
-            self._ask_again(draw, baseline, mirror)
+            self._ask_again(draw, baseline_again() if baseline_again else baseline, mirror)
             for shared in ASKED_AGAIN.intersection(finding.sign for finding in mirror.findings()):
                 findings.pop(shared, None)
         clips = [image.baseline_clip for image in self.images], [image.candidate_clip for image in self.images]
@@ -280,6 +377,10 @@ class Measurement:
         for finding in known:
             if finding.sign in self.job.plan.reject:
                 raise Rejected(finding)
+
+
+def _of_burn_in(row: BatchRow) -> BatchRow:
+    return replace(row, judged=False, marks=(*row.marks, Mark.BURN_IN))
 
 
 def marks_of(row: BatchRow, resolution_s: float = 0.0) -> tuple[Mark, ...]:

@@ -68,7 +68,7 @@ class Layout(StrEnum):
     """How the timed batches of a pair lie in time."""
 
     INTERLEAVED = "interleaved"  # both sides loaded, in turns
-    BLOCKS = "blocks"  # memory does not hold both: the baseline, the candidate, the baseline once more
+    BLOCKS = "blocks"  # memory does not hold both: blocks of either side, in the order A B B A or B A A B
 
 
 class Stopped(StrEnum):
@@ -76,11 +76,14 @@ class Stopped(StrEnum):
 
     VERDICT = "verdict"  # more batches would change no verdict
     PRECISION = "precision"  # the speedup is known as well as was asked for
+    FUTILITY = "futility"  # all batches that were planned would most likely leave it in doubt, too
     BOUND = "bound"  # all batches that were planned are measured
 
 
 class Mark(StrEnum):
-    """What disturbed a timed call."""
+    """What may have disturbed a timed call."""
+
+    BURN_IN = "burn_in"  # among the first calls of its process in turns: these may still become faster
 
     THROTTLED = "throttled"  # the GPU ran slower to stay within its temperature or its supply
     FOREIGN_PROCESS = "foreign_process"  # somebody else was on the GPU
@@ -234,8 +237,10 @@ class BatchRow:
     stopped_cpu_s: float | None = (
         None  # CPU seconds of the other side, which should stand still; None where it is alone
     )
-    judged: bool = True  # False: the machine disturbed this batch, and another one was measured in its place
-    marks: tuple[Mark, ...] = ()  # what disturbed this call
+    judged: bool = True  # False: its marks say why, and another batch was measured in its place
+    marks: tuple[Mark, ...] = ()  # what may have disturbed this call
+    block: int | None = None  # of batches that one start of both processes, or in blocks one block of each, answered
+    started_last: bool | None = None  # whether the process of this side was started after the other one's
     # What NVML says of the GPU during the call; see actors.telemetry.Reading.
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
@@ -263,10 +268,25 @@ class ImageRow:
     ssim: float  # of the two images, -1 to 1
     psnr: float  # of the two images, in dB; infinite where they are the same
     signs: tuple[Sign, ...] = ()  # what was seen in the candidate's image
+    mismatched_clip: float | None = None  # score of the baseline's image with the prompt of another image
 
 
-# Looks at the judged calls and the images so far, after every batch; None: go on.
-StoppingRule = Callable[[Sequence[BatchRow], Sequence[ImageRow]], Stopped | None]
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a pair so far.
+
+    batches, images: only what is judged. stretches_s: seconds per image of the baseline, in stretches of calls that lie
+    apart in time; those of earlier pairs on this device count.
+    """
+
+    batches: Sequence[BatchRow]
+    images: Sequence[ImageRow]
+    layout: Layout
+    stretches_s: Sequence[float] = ()
+
+
+# Looks at what was measured, after every batch; None: go on.
+StoppingRule = Callable[[Measured], Stopped | None]
 
 
 @dataclass(frozen=True)
@@ -281,7 +301,10 @@ class Plan:
     warmup_at_least: int
     warmup_at_most: int  # calls, until two in a row agree
     warmup_agreement: float  # relative difference of two calls that agree
-    batches: int  # at most these are judged
+    burn_in: int  # batches in turns, of every start, before those that are judged
+    batches: int  # at most these are judged, in all starts together
+    starts: int  # of both processes; the batches are shared out among them
+    stretches: int  # of the baseline that a latency needs; 0 if the task asks for none
     repeats: int  # at most so many batches that something disturbed are replaced
     profile: bool  # one more call of each side, under the profiler
     stop: StoppingRule
@@ -347,6 +370,7 @@ class Outcome:
     images: tuple[ImageRow, ...] = ()
     findings: tuple[Finding, ...] = ()  # about the candidate; at most one of each sign
     layout: Layout | None = None  # None where nothing was timed
+    stretches_s: tuple[float, ...] = ()  # see Measured
     stopped: Stopped | None = None  # None where the measuring broke off
     log: str = ""  # the end of what the side that failed printed
     device_problem: str = ""  # why the actor's device cannot be trusted any more; empty where it can

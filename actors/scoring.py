@@ -51,13 +51,18 @@ class Scorer:
         self._texts: dict[str, torch.Tensor] = {}
 
     @torch.inference_mode()
-    def score(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], prompts: Sequence[str]) -> list[float]:
-        """The CLIP score of each image of `pixels` (count, height, width, 3), uint8, against its own prompt."""
+    def score(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], *texts: Sequence[str]) -> list[list[float]]:
+        """The CLIP score of each image against its own prompt, for each list of prompts.
+
+        Args:
+            pixels: (count, height, width, 3), uint8.
+            texts: lists of `count` prompts.
+        """
         prepared = side_by_side(lambda image: self.preprocess(Image.fromarray(image)), pixels)
         batch = torch.stack(prepared).to(self.device)
         features = self.model.encode_image(batch, normalize=True)
-        texts = torch.stack([self._text(prompt) for prompt in prompts])
-        return [100 * float(cosine) for cosine in (features * texts).sum(1).tolist()]
+        wanted = [torch.stack([self._text(prompt) for prompt in prompts]) for prompts in texts]
+        return [[100 * float(cosine) for cosine in (features * one).sum(1).tolist()] for one in wanted]
 
     def truncated(self, prompts: Sequence[str]) -> list[bool]:
         """Which prompts are longer than the model's context: their tail does not count in the score."""

@@ -39,6 +39,7 @@ class LoadedSide:
     alloc_retries: int = 0  # since the child started
     retries_alone: int = 0  # of those, before the other side was loaded, too
     profile: Profile | None = None
+    loaded_at: float = field(default_factory=time.monotonic)
 
     @classmethod
     def load(cls, side: Side, child: Child, file: ModelFile, kernels: bytes = b"") -> LoadedSide:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from harness import stats
 from harness.config import Evaluation
 from harness.durable import replace_json
 from harness.records import PairRecord
+from harness.stats import StartSpread
 
 FEW_BATCHES = (4, 8, 16)  # what a pair may cost
 MANY_BATCHES = (32, 64)  # where nothing else helps
@@ -34,11 +36,13 @@ class _Stored(BaseModel):
 
 
 class CalibrationRow(_Stored):
-    """A model file against itself, in batches of one size on one actor.
+    """A model file against itself, in batches of one size on one actor, in several starts of both processes.
 
-    seconds_per_image: mean of both sides. noise: standard deviation of the paired batches' log ratios. speedup: of the
-    file over itself, with its interval. gpu_busy: share of a call in which a kernel ran; None on a CPU. timed: batches,
-    repeats included; disturbed: those of them that the machine disturbed.
+    seconds_per_image: mean of both sides. noise: standard deviation of the paired batches' log ratios within starts.
+    start_means: mean log ratio of each start; the candidate's process was started last. restart_s: what a start took,
+    without its judged calls. speedup: of the file over itself, with an interval from the starts' means. gpu_busy: share
+    of a call in which a kernel ran; None on a CPU. timed: batches, repeats included; disturbed: those of them that the
+    machine disturbed.
     """
 
     actor: str
@@ -48,12 +52,32 @@ class CalibrationRow(_Stored):
     batch_size: int = Field(ge=1)
     seconds_per_image: float = Field(gt=0)
     noise: float = Field(ge=0)
+    start_means: tuple[float, ...] = Field(min_length=2)
+    restart_s: float = Field(ge=0)
     speedup: float = Field(gt=0)
     speedup_low: float = Field(gt=0)
     speedup_high: float = Field(gt=0)
     gpu_busy: float | None = Field(ge=0, le=1)
     timed: int = Field(ge=1)
     disturbed: int = Field(ge=0)
+
+    @property
+    def spread(self) -> StartSpread:
+        """How much starts differ, and how much slower the process is that was started last."""
+        count, std = len(self.start_means), stdev(self.start_means)
+        mean = abs(fmean(self.start_means))
+        seen = mean > stats.students_t(count - 1, 0.95) * std / math.sqrt(count)
+        return StartSpread(std, count - 1, max(mean if seen else 0.0, stats.START_ORDER_EFFECT))
+
+    def batches_per_start(self, batches: int) -> int:
+        """How many batches of a start cost least for an interval from the means of starts; 1 if starts are alike.
+
+        sqrt(c s_w^2 / s_b^2), where c is the cost of a start in batches, s_w the standard deviation within starts and
+        s_b the one between (Kalibera and Jones, ISMM 2013). batches: that each of `start_means` is the mean of.
+        """
+        between = stdev(self.start_means) ** 2 - self.noise**2 / batches
+        cost = self.restart_s / (2 * self.seconds_per_image * self.batch_size)
+        return max(1, round(math.sqrt(cost * self.noise**2 / between))) if between > 0 else batches
 
 
 class CalibrationFailure(_Stored):
@@ -68,13 +92,13 @@ class CalibrationFailure(_Stored):
 class Calibration(_Stored):
     """All that one call of `diffharness calibrate` found."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     date: datetime
     versions: Mapping[str, str]  # of the packages on the first actor's machine
     baseline: str
     baseline_sha256: str
     confidence: float
-    batches: int  # timed calls of each side, in every row
+    batches: int  # timed calls of each side, in every start
     rows: tuple[CalibrationRow, ...]
     failures: tuple[CalibrationFailure, ...]
 
@@ -136,9 +160,28 @@ def distinguishable(noise: float, batches: int, confidence: float) -> float:
     deviations = np.linspace(-1.0, 1.0, batches)
     log_ratios = deviations * (noise / np.std(deviations, ddof=1))
     level = stats.confidence_at_look(batches, batches, confidence)
-    ratio = stats.speedup(np.exp(log_ratios), np.ones(batches), level)
+    ratio = stats.speedup(log_ratios, level)
     assert ratio.high is not None
     return ratio.high / ratio.value - 1
+
+
+def start_spread(calibration: Calibration, batch_size: int) -> StartSpread | None:
+    """The widest spread of any device, at the batch size nearest to this one; None if nothing was measured.
+
+    Any pair may be measured on any device.
+    """
+    sizes = {row.batch_size for row in calibration.rows}
+    if not sizes:
+        return None
+    size = nearest_size(sizes, batch_size)
+    spreads = [row.spread for row in calibration.rows if row.batch_size == size]
+    widest = max(spreads, key=lambda spread: spread.half_width([1], calibration.confidence))
+    return replace(widest, order_effect=max(spread.order_effect for spread in spreads))
+
+
+def nearest_size(sizes: Iterable[int], batch_size: int) -> int:
+    """Of these batch sizes the one whose ratio to `batch_size` is nearest to 1."""
+    return min(sorted(sizes), key=lambda size: abs(math.log(size / batch_size)))
 
 
 def worst_noise(rows: Iterable[CalibrationRow]) -> dict[int, float]:
@@ -193,5 +236,5 @@ def rows_for_run(
     rows = [row for row in calibration.rows if (row.host, row.device_id) in used]
     unknown = used - {(row.host, row.device_id) for row in rows}
     sizes = {row.batch_size for row in rows}
-    nearest = min(sorted(sizes), key=lambda size: abs(math.log(size / batch_size)), default=None)
+    nearest = nearest_size(sizes, batch_size) if sizes else None
     return [row for row in rows if row.batch_size == nearest], {f"{device} of {host}" for host, device in unknown}

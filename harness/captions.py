@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.config import Evaluation
 from harness.embedded import EMBEDDED_CAPTIONS
 
 # File suffix -> the builder of the `datasets` library that reads it.
@@ -60,20 +61,15 @@ def as_texts(value: Any) -> tuple[str, ...]:
     return tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
 
 
-def require_enough(rows: int, prompts: int, warmup: int, repeats: int, batch_size: int) -> None:
-    """Raise CaptionsError where a pair would be asked for one caption twice.
-
-    Args:
-        rows: of the data set.
-        prompts: of the timed batches.
-        warmup: batches.
-        repeats: batches, for those that are disturbed.
-        batch_size: prompts of a batch.
-    """
-    needed = prompts + (warmup + repeats) * batch_size
+def require_enough(rows: int, settings: Evaluation) -> None:
+    """Raise CaptionsError if a pair in turns would be asked for one caption twice. rows: of the data set."""
+    first_calls = settings.restarts * (settings.max_warmup_batches + settings.burn_in)
+    needed = settings.prompts + (first_calls + settings.max_repeats) * settings.batch_size
     if rows < needed:
         raise CaptionsError(
-            f"{rows} captions, and {needed} are needed: {prompts} prompts (evaluation.prompts), "
-            f"{warmup} warm-up batches (evaluation.max_warmup_batches) and {repeats} repeats "
-            f"(evaluation.max_repeats) of {batch_size}"
+            f"captions.source has {rows} captions, and {needed} are needed: {settings.prompts} prompts "
+            f"(evaluation.prompts), and for each of {settings.restarts} starts (evaluation.restarts) "
+            f"{settings.max_warmup_batches} warm-up batches (evaluation.max_warmup_batches) and {settings.burn_in} "
+            f"more (evaluation.burn_in), and {settings.max_repeats} repeats (evaluation.max_repeats), of "
+            f"{settings.batch_size} prompts each"
         )

@@ -152,20 +152,22 @@ def calibrate(
     batch_size: Annotated[
         list[int], typer.Option(min=1, help="Prompts of a call; repeatable. Without: 1, 4, 16 on GPUs, else 1, 2, 4.")
     ] = [],  # noqa: B006
-    batches: Annotated[int, typer.Option(min=2, help="Timed calls of each side.")] = 8,
+    batches: Annotated[int, typer.Option(min=2, help="Timed calls of each side in each start.")] = 8,
+    restarts: Annotated[int, typer.Option(min=2, help="Starts of both processes, for each GPU and size.")] = 8,
     out: Annotated[Path, typer.Option(help="JSON file for pool.calibration.")] = Path("calibration.json"),
 ) -> None:
     """Measure a file against itself on every GPU: how small a speedup can be seen here, and with which settings."""
     settings = load_config(config, overrides)
     require_place(out)
     with interruptible(NOT_KEPT), CalibrationDisplay(console) as display:
-        calibration = measure_against_itself(baseline, settings, batch_size, batches, display)
+        calibration = measure_against_itself(baseline, settings, batch_size, batches, restarts, display)
     print_calibration(console, calibration, settings)
     if not calibration.rows:
         raise typer.Exit(1)
     write_calibration(out, calibration)
     console.print(
-        f"Calibration: {out}; with --set pool.calibration={out} a run names devices that are apart",
+        f"Calibration: {out}; with --set pool.calibration={out} the intervals of a run hold for other starts of the "
+        "same files, and it names devices that are apart",
         markup=False,
         soft_wrap=True,
     )

@@ -41,21 +41,38 @@ class Evaluation(Section):
         "strict",
         description="strict: the interval must clear the requirement; fixed: the means decide, as in DiffBench",
     )
-    prompts: int = Field(64, ge=1, description="prompts, each with a seed of its own, that are timed, at most")
+    prompts: int = Field(128, ge=1, description="prompts, each with a seed of its own, that are timed, at most")
     batch_size: int = Field(4, ge=1, validate_default=True, description="prompts of one call; divides `prompts`")
     half_width: float = Field(
         0.02, ge=0, lt=1, description="strict: no more batches where the speedup is known to within this share"
+    )
+    restarts: int = Field(
+        1, ge=1, le=64, validate_default=True, description="starts of both processes, which share out the batches"
+    )
+    rare_losses: Literal["bound", "assume_none"] = Field(
+        "bound",
+        description="bound: a loss that so few images could have missed counts; assume_none: it is taken for absent",
     )
     max_repeats: int = Field(4, ge=0, description="batches that are measured anew because the machine disturbed them")
     warmup_batches: int = Field(2, ge=1, description="untimed calls of each side before the timed ones, at least")
     max_warmup_batches: int = Field(
         6, ge=1, validate_default=True, description="at most, where two calls in a row do not agree before"
     )
-    warmup_agreement: float = Field(0.15, gt=0, lt=1, description="relative difference of two calls that agree")
+    warmup_agreement: float | None = Field(
+        None, gt=0, lt=1, description="relative difference of two calls that agree; none: half of `half_width`"
+    )
+    burn_in: int = Field(
+        3, ge=0, description="batches in turns before the judged ones: a warm process may still become faster"
+    )
     profile: bool = Field(True, description="one more call of each side under torch's profiler, on a GPU")
     max_quality_loss: float = Field(0.05, ge=0, lt=1, description="largest relative loss of the CLIP score")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     seed: int | None = Field(None, ge=0, description="draws prompts and seeds; none: a fresh secret for every run")
+
+    @property
+    def agreement(self) -> float:
+        """The relative difference of two warm-up calls that agree."""
+        return self.half_width / 2 if self.warmup_agreement is None else self.warmup_agreement
 
     @field_validator("batch_size")
     @classmethod
@@ -64,6 +81,14 @@ class Evaluation(Section):
         if prompts % batch_size:
             raise ValueError(f"{prompts} prompts (evaluation.prompts) make no whole batches of this size")
         return batch_size
+
+    @field_validator("restarts")
+    @classmethod
+    def _every_start_has_a_batch(cls, restarts: int, info: ValidationInfo) -> int:
+        prompts, size = info.data.get("prompts"), info.data.get("batch_size")
+        if prompts and size and prompts // size < restarts:
+            raise ValueError(f"{prompts // size} batches (evaluation.prompts, batch_size) are not one for each start")
+        return restarts
 
     @field_validator("max_warmup_batches")
     @classmethod

@@ -25,6 +25,7 @@ from harness.captions import Captions
 from harness.config import Config, ConfigError, require_limits
 from harness.embedded import EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 from harness.evaluation import make_record
+from harness.figures import SequentialDesign
 from harness.judge import summarise
 from harness.planning import (
     FileReader,
@@ -33,9 +34,9 @@ from harness.planning import (
     criteria,
     draw_secret,
     files_of,
-    looks,
     plan_pair,
     prompt_id,
+    sequential_design,
 )
 from harness.records import PairRecord
 from harness.report.display import Display, NullDisplay
@@ -59,16 +60,16 @@ def run(
     pairs = load_pairs(anno, gen, config.task_keys)
     read_run_info(out)  # a folder that cannot be written to is refused before the captions are read
     secret, captions = draw_secret(config), captions_of(config)
-    reader = FileReader(config)
+    design, reader = sequential_design(config), FileReader(config)
     reader.prefetch(files_of(pairs))
-    planned = {prompt_id(pair): plan_pair(pair, secret, config, reader) for pair in pairs}
+    planned = {prompt_id(pair): plan_pair(pair, secret, config, design, reader) for pair in pairs}
     display = display or NullDisplay()
     with ResultSet.open(out, run_info(config, command, anno, gen), list(planned)) as results:
         stored = ResultSet.load(out)
         results.reopen(record.prompt_id for record in stored if outdated(record, planned[record.prompt_id]))
         todo = {name: plan for name, plan in planned.items() if name not in results.finished()}
         display.start(len(planned), len(planned) - len(todo))
-        out_of_use = measure(todo, reader, captions, display, results.append)
+        out_of_use = measure(todo, design, reader, captions, display, results.append)
         write_end(out, summarise(ResultSet.load(out)).spent.as_dict(), out_of_use)
     return ResultSet.load(out)
 
@@ -117,15 +118,16 @@ def evaluate(
     records: list[PairRecord] = []
     display.start(1, 0)
     captions = captions_of(config)
-    pair, reader = Pair(task, Path(candidate)), FileReader(config)
+    design, pair, reader = sequential_design(config), Pair(task, Path(candidate)), FileReader(config)
     reader.prefetch(files_of([pair]))
-    plan = plan_pair(pair, draw_secret(config), config, reader)
-    measure({task.prompt_id: plan}, reader, captions, display, lambda record, *_: records.append(record))
+    plan = plan_pair(pair, draw_secret(config), config, design, reader)
+    measure({task.prompt_id: plan}, design, reader, captions, display, lambda record, *_: records.append(record))
     return records[0]
 
 
 def measure(
     planned: Mapping[str, Planned],
+    design: SequentialDesign,
     reader: FileReader,
     captions: Captions,
     display: Display,
@@ -146,12 +148,12 @@ def measure(
     def finish(outcome: Outcome) -> None:
         plan = planned[outcome.pair]
         now = datetime.now(UTC)
-        record = make_record(plan.pair, plan.sources, outcome, criteria(config), looks(config), now)
+        record = make_record(plan.pair, plan.sources, outcome, criteria(config), design, now)
         try:
             store(record, outcome.batches, outcome.images)
         except UnstorableError as error:  # no sound actor sends such values, and they must not end the run
             outcome = Outcome(outcome.pair, outcome.attempt, Status.INFRASTRUCTURE, str(error))
-            record = make_record(plan.pair, plan.sources, outcome, criteria(config), looks(config), now)
+            record = make_record(plan.pair, plan.sources, outcome, criteria(config), design, now)
             store(record, (), ())
         display.finished(record)
 

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from actors.messages import BatchRow, ImageRow, Layout, Machine, Outcome, Side, SideReport, Status
+from actors.messages import (
+    BatchRow,
+    ImageRow,
+    Layout,
+    Machine,
+    Mark,
+    Measured,
+    Outcome,
+    Side,
+    SideReport,
+    Status,
+)
 from actors.model_config import METHODS, ModelConfig
-from harness import stats
+from harness.figures import SequentialDesign, design_of, figures, paired_batches
 from harness.judge import Criteria, judged
 from harness.records import Figures, PairFacts, PairRecord
 from harness.tasks import Pair, Task, Unpaired
 
 LAUNCH_BOUND = 0.9  # a GPU that is busy for less of a call than this waits for the CPU that launches its kernels
 Number = TypeVar("Number", int, float)
-
-
-@dataclass(frozen=True)
-class Looks:
-    """How often the intervals of a pair are looked at, at most, and what they hold together."""
-
-    confidence: float  # such as 0.95
-    planned: int  # batches
-
-    def level(self, batches: int) -> float | None:
-        """The confidence of a single interval after so many batches; None while it is too early for one."""
-        return stats.confidence_at_look(batches, self.planned, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -55,36 +53,37 @@ def make_record(
     sources: Sources,
     outcome: Outcome,
     criteria: Criteria,
-    looks: Looks,
+    design: SequentialDesign,
     finished_at: datetime,
 ) -> PairRecord:
     """The record of a pair that ended in `outcome`, be it before any pipeline ran. finished_at: with a time zone."""
-    return judged(_pair_facts(pair, sources, outcome, looks, finished_at), criteria)
+    return judged(_pair_facts(pair, sources, outcome, design, finished_at), criteria)
 
 
 def _pair_facts(
-    pair: Pair | Unpaired, sources: Sources, outcome: Outcome, looks: Looks, finished_at: datetime
+    pair: Pair | Unpaired, sources: Sources, outcome: Outcome, design: SequentialDesign, finished_at: datetime
 ) -> PairFacts:
     task = pair.task
     status, detail, found = outcome.status, outcome.detail, Figures()
     if status is Status.MEASURED:
         try:
-            found = figures(outcome.batches, outcome.images, looks)
+            assert outcome.layout is not None
+            found = figures(Measured(outcome.batches, outcome.images, outcome.layout, outcome.stretches_s), design)
         except ValueError as error:
             # Values that no sound actor sends must not end the run, nor pass for a measurement.
             status, detail = Status.INFRASTRUCTURE, f"the measured values cannot be used: {error}"
     baseline = _cost_columns(Side.BASELINE, outcome.baseline, outcome.batches)
-    in_blocks = outcome.layout is Layout.BLOCKS
     return PairFacts(
         prompt_id=outcome.pair,
         status=status,
         detail=detail,
         findings={finding.sign: finding.evidence for finding in outcome.findings},
-        confidence=looks.confidence,
+        confidence=design.confidence,
+        baseline_stretches_s=outcome.stretches_s or None,
+        **_design_columns(design),
         batches_measured=len(paired_batches(outcome.batches)),
-        batches_planned=looks.planned,
-        # In blocks the calls that are not judged are those in turns that memory did not allow.
-        batches_repeated=0 if in_blocks else len({row.batch for row in outcome.batches if not row.judged}),
+        batches_planned=design.planned,
+        batches_repeated=_repeated(outcome),
         batches_marked=len({row.batch for row in outcome.batches if row.judged and row.marks}),
         images_measured=len(outcome.images),
         layout=outcome.layout,
@@ -109,81 +108,40 @@ def _pair_facts(
     )
 
 
-def figures(batches: Sequence[BatchRow], images: Sequence[ImageRow], looks: Looks) -> Figures:
-    """The figures of the judged batches so far. Raises ValueError where the raw values are not those of a pair."""
-    paired = paired_batches(batches)
-    _require_sound(paired, batches)
-    baseline_s = [batch.baseline_s for batch in paired]
-    candidate_s = [batch.candidate_s for batch in paired]
-    counts = [batch.images for batch in paired]
-    level = looks.level(len(paired))
-    drift = _drift(paired)
-    ratio = stats.widened(stats.speedup(baseline_s, candidate_s, level), abs(drift or 0.0) / 2)
-    baseline_clip = [image.baseline_clip for image in images]
-    candidate_clip = [image.candidate_clip for image in images]
-    loss = stats.relative_loss(baseline_clip, candidate_clip, level)
-    seconds = stats.seconds_per_image(candidate_s, counts, level)
-    return Figures(
-        speedup=ratio.value,
-        speedup_low=ratio.low,
-        speedup_high=ratio.high,
-        speedup_mean_over_mean=stats.mean_over_mean(baseline_s, candidate_s),
-        drift=drift,
-        quality_loss=loss.value if loss else None,
-        quality_loss_low=loss.low if loss else None,
-        quality_loss_high=loss.high if loss else None,
-        baseline_clip=sum(baseline_clip) / len(images),
-        candidate_clip=sum(candidate_clip) / len(images),
-        ssim=sum(image.ssim for image in images) / len(images),
-        psnr=median(image.psnr for image in images),
-        baseline_seconds_per_image=stats.seconds_per_image(baseline_s, counts, level).value,
-        candidate_seconds_per_image=seconds.value,
-        candidate_seconds_per_image_low=seconds.low,
-        candidate_seconds_per_image_high=seconds.high,
-    )
+def refigured(record: PairRecord, batches: Sequence[BatchRow], images: Sequence[ImageRow]) -> PairRecord:
+    """The record with the figures that today's rules find in its rows; as it is if the pair was not measured.
+
+    A pair that an older version measured in blocks has no interval any more: it timed three blocks, which cannot tell
+    a slow phase of the machine from a slow side.
+    """
+    if record.status is not Status.MEASURED:
+        return record
+    assert record.layout is not None
+    design = design_of(record)
+    if record.layout is Layout.BLOCKS and any(row.block is None for row in batches):
+        ends = [field.name for field in fields(Figures) if field.name.endswith(("_low", "_high"))]
+        columns: dict[str, Any] = dict.fromkeys(ends)
+        return replace(record, **columns)
+    found = figures(Measured(batches, images, record.layout, record.baseline_stretches_s or ()), design)
+    return replace(record, **asdict(found), **_design_columns(design))
 
 
-def _require_sound(paired: Sequence[PairedBatch], batches: Sequence[BatchRow]) -> None:
-    calls = {len(batch.baseline_calls_s) for batch in paired}
-    if len(calls) > 1 or sum(len(batch.baseline_calls_s) + 1 for batch in paired) != sum(row.judged for row in batches):
-        raise ValueError("a batch was timed more often than the others, or on one side alone")
+def _design_columns(design: SequentialDesign) -> dict[str, Any]:
+    return {
+        "rare_losses": design.rare_losses,
+        "starts": design.starts,
+        "start_std": design.spread and design.spread.std,
+        "start_df": design.spread and design.spread.df,
+        "start_order_effect": design.order_effect,
+        "covers_restarts": design.spread is not None or design.starts > 1,
+    }
 
 
-@dataclass(frozen=True)
-class PairedBatch:
-    """One batch that was timed on both sides. `baseline_calls_s`: one call, or one in each block of the baseline."""
-
-    baseline_calls_s: tuple[float, ...]
-    candidate_s: float
-    images: int
-
-    @property
-    def baseline_s(self) -> float:
-        """Geometric mean of the baseline's calls."""
-        return math.exp(sum(map(math.log, self.baseline_calls_s)) / len(self.baseline_calls_s))
-
-
-def paired_batches(batches: Sequence[BatchRow]) -> list[PairedBatch]:
-    """Every judged batch that was timed on both sides, in their order."""
-    seconds: dict[int, dict[Side, list[float]]] = {}
-    counts: dict[int, int] = {}
-    for row in batches:
-        if row.judged:
-            seconds.setdefault(row.batch, {side: [] for side in Side})[row.side].append(row.wall_s)
-            counts[row.batch] = row.images
-    return [
-        PairedBatch(tuple(sides[Side.BASELINE]), sides[Side.CANDIDATE][0], counts[batch])
-        for batch, sides in seconds.items()
-        if sides[Side.BASELINE] and sides[Side.CANDIDATE]
-    ]
-
-
-def _drift(paired: Sequence[PairedBatch]) -> float | None:
-    """By which share the baseline's second block took longer than its first, as a logarithm; None without blocks."""
-    if not paired or any(len(batch.baseline_calls_s) < 2 for batch in paired):
-        return None
-    logs = [math.log(batch.baseline_calls_s[1] / batch.baseline_calls_s[0]) for batch in paired]
-    return sum(logs) / len(logs)
+def _repeated(outcome: Outcome) -> int:
+    """How many batches others were judged in place of. In blocks none: what is not judged are earlier turns."""
+    if outcome.layout is Layout.BLOCKS:
+        return 0
+    return len({row.batch for row in outcome.batches if not row.judged and Mark.BURN_IN not in row.marks})
 
 
 def _task_columns(task: Task | None) -> dict[str, Any]:

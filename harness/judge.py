@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from actors.messages import Status
-from harness.records import Demands, Figures, PairFacts, PairRecord, Protocol, Reason, Verdict
+from harness import stats
+from harness.figures import design_of
+from harness.records import Demands, Figures, PairFacts, PairRecord, Protocol, RareLosses, Reason, Verdict
 from harness.stats import Interval
 
 NOT_THE_CANDIDATES_FAULT = frozenset({Status.MISSING_TASK, Status.BASELINE_FAILED, Status.INFRASTRUCTURE})
@@ -84,12 +86,13 @@ def judge(pair: PairFacts, criteria: Criteria) -> Judgement:
     interval, under the fixed one the point value (of the speedup: mean over mean).
     """
     demands = _part(Demands, pair)
-    limit = _limit(demands, criteria)
+    limit = limit_of(demands, criteria)
     if pair.status is not Status.MEASURED:
         verdict, reason = _unmeasured(pair.status)
         detail = pair.detail or f"the pair ended with the status {pair.status}"
         return Judgement(verdict, reason, detail, 0.0 if pair.difficulty == "hard" else None, limit)
     findings = _findings(_part(Figures, pair), demands, limit, criteria.protocol)
+    findings = [_with_images_needed(finding, pair, limit) for finding in findings]
     achieved = _achievement_rate(pair, limit, criteria.protocol)
     decisive = _decisive(findings)
     if decisive is not None:
@@ -102,7 +105,7 @@ def judge(pair: PairFacts, criteria: Criteria) -> Judgement:
 
 def so_far(figures: Figures, demands: Demands, criteria: Criteria) -> dict[Reason, Verdict]:
     """What each demand on a pair comes to while it is still being measured."""
-    findings = _findings(figures, demands, _limit(demands, criteria), criteria.protocol)
+    findings = _findings(figures, demands, limit_of(demands, criteria), criteria.protocol)
     return {finding.reason: finding.verdict for finding in findings}
 
 
@@ -145,7 +148,8 @@ def _part(part: type[Part], pair: PairFacts) -> Part:
     return part(**{field.name: getattr(pair, field.name) for field in fields(part)})
 
 
-def _limit(demands: Demands, criteria: Criteria) -> float:
+def limit_of(demands: Demands, criteria: Criteria) -> float:
+    """The largest quality loss that a pair may have: the task's own limit, else that of the criteria."""
     own = demands.req_max_quality_loss
     return criteria.max_quality_loss if own is None else own
 
@@ -174,6 +178,22 @@ def _findings(pair: Figures, demands: Demands, limit: float, protocol: Protocol)
         seconds = _known(pair.candidate_seconds_per_image, *ends, protocol)
         findings.append(_compare(Reason.LATENCY, seconds, demands.req_latency_s))
     return findings
+
+
+def _with_images_needed(finding: _Finding, pair: PairFacts, limit: float) -> _Finding:
+    """Says how many images it takes if too few of them are what keeps the loss in doubt."""
+    if finding.reason is not Reason.QUALITY or finding.verdict is not Verdict.INCONCLUSIVE:
+        return finding
+    if pair.rare_losses is not RareLosses.BOUND or pair.largest_loss is None or limit <= 0:
+        return finding
+    needed = stats.images_needed(pair.largest_loss, limit, design_of(pair).error)
+    if pair.images_measured >= needed:
+        return finding
+    why = (
+        f"{pair.images_measured} images cannot exclude rare losses of up to {pair.largest_loss:.0%} an image, at least "
+        f"{needed} are needed (or evaluation.rare_losses: assume_none)"
+    )
+    return replace(finding, sentence=f"{finding.sentence}; {why}")
 
 
 def _known(value: float | None, low: float | None, high: float | None, protocol: Protocol) -> Interval | None:
@@ -210,7 +230,7 @@ def _sentence(scale: _Scale, value: Interval, limit: float, verdict: Verdict) ->
     write = _writer(scale, numbers, limit)
     if value.low is None or value.high is None:
         figures = f"{scale.name} {write(value.value)} against {write(limit)}"
-        return f"{figures}: one observation has no interval, more batches are needed"
+        return f"{figures}: there is no interval yet, more batches are needed"
     interval = "" if value.low == value.high else f" ({write(value.low)} to {write(value.high)})"
     return f"{scale.name} {write(value.value)}{interval} {scale.phrases[verdict]} {write(limit)}"
 

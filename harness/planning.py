@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.messages import REJECTING, Job, ModelFile, Outcome, Plan, Status
+from harness.calibration import read_calibration, start_spread
 from harness.captions import Captions, read_captions, require_enough
 from harness.config import Config, ConfigError
 from harness.embedded import EMBEDDED_PIPELINES
-from harness.evaluation import Looks, SourceFacts, Sources
+from harness.evaluation import SourceFacts, Sources
+from harness.figures import SequentialDesign
 from harness.judge import Criteria
 from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_source, read_sources
-from harness.records import Demands, Protocol
+from harness.records import Demands, Protocol, RareLosses
 from harness.requirement import Requirement
+from harness.stats import LEAST_STRETCHES
 from harness.stopping import MeasureAll, StopWhenKnown
 from harness.tasks import Pair, Unpaired
 
@@ -142,7 +145,9 @@ def files_of(pairs: Iterable[Pair | Unpaired]) -> Iterator[Path]:
             yield from (pair.task.reference_file, pair.task.baseline_file, pair.candidate_file)
 
 
-def plan_pair(pair: Pair | Unpaired, secret: str, config: Config, reader: FileReader) -> Planned:
+def plan_pair(
+    pair: Pair | Unpaired, secret: str, config: Config, design: SequentialDesign, reader: FileReader
+) -> Planned:
     """What is to be done for a pair: nothing where its sources alone decide. secret: of the run, see `draw_secret`."""
     name = prompt_id(pair)
     if isinstance(pair, Unpaired):
@@ -180,13 +185,13 @@ def plan_pair(pair: Pair | Unpaired, secret: str, config: Config, reader: FileRe
         candidate=candidate,
         reference=reference,
         reference_config=reference_facts.config,
-        plan=measuring_plan(name, pair.task.requirement, secret, config),
+        plan=measuring_plan(name, pair.task.requirement, secret, config, design),
         limits=config.limits,
     )
     return Planned(pair, sources, job)
 
 
-def measuring_plan(name: str, requirement: Requirement, secret: str, config: Config) -> Plan:
+def measuring_plan(name: str, requirement: Requirement, secret: str, config: Config, design: SequentialDesign) -> Plan:
     """How many calls are made for a pair, when they end, and the key that decides what is asked."""
     settings = config.evaluation
     demands = Demands(
@@ -196,13 +201,16 @@ def measuring_plan(name: str, requirement: Requirement, secret: str, config: Con
         requirement_problem=requirement.problem,
     )
     strict = Protocol(settings.protocol) is Protocol.STRICT
-    known = StopWhenKnown(demands, criteria(config), looks(config), settings.half_width)
+    known = StopWhenKnown(demands, criteria(config), design, settings.prompts, settings.half_width)
     return Plan(
         key=hashlib.sha256(f"{secret} {name}".encode()).hexdigest(),
         batch_size=settings.batch_size,
         warmup_at_least=settings.warmup_batches,
         warmup_at_most=settings.max_warmup_batches,
-        warmup_agreement=settings.warmup_agreement,
+        warmup_agreement=settings.agreement,
+        burn_in=settings.burn_in,
+        starts=settings.restarts,
+        stretches=0 if requirement.latency_s is None else LEAST_STRETCHES,
         batches=settings.prompts // settings.batch_size,
         repeats=settings.max_repeats,
         profile=settings.profile,
@@ -216,10 +224,14 @@ def criteria(config: Config) -> Criteria:
     return Criteria(Protocol(config.evaluation.protocol), config.evaluation.max_quality_loss)
 
 
-def looks(config: Config) -> Looks:
-    """How often the intervals of a pair are looked at."""
+def sequential_design(config: Config) -> SequentialDesign:
+    """When the intervals of a pair are looked at, and what is known of starts. Raises CalibrationError."""
     settings = config.evaluation
-    return Looks(settings.confidence, settings.prompts // settings.batch_size)
+    path = config.pool.calibration
+    spread = start_spread(read_calibration(path), settings.batch_size) if path else None
+    planned = settings.prompts // settings.batch_size
+    rare_losses = RareLosses(settings.rare_losses)
+    return SequentialDesign(settings.confidence, planned, settings.restarts, spread, rare_losses)
 
 
 def draw_secret(config: Config) -> str:
@@ -233,8 +245,7 @@ def draw_secret(config: Config) -> str:
 def captions_of(config: Config) -> Captions:
     """The captions that the prompts of a run are drawn from. Raises CaptionsError."""
     captions = read_captions(config.captions.source, config.captions.column, config.captions.split)
-    plan = config.evaluation
-    require_enough(len(captions), plan.prompts, plan.max_warmup_batches, plan.max_repeats, plan.batch_size)
+    require_enough(len(captions), config.evaluation)
     return captions
 
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 from actors.escaped import escaped, no_formula
 from actors.messages import BatchRow, ImageRow, Layout, Mark, Sign, Status, Stopped
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+READABLE_VERSIONS = (4, SCHEMA_VERSION)  # columns that an older one lacks read as null
 VERSION_KEY = b"diffharness_schema"  # in the metadata of every table
 
 # Columns of the user's own words and of what the machine says of itself; all other text may be a model file's.
@@ -57,6 +58,13 @@ class Protocol(StrEnum):
     FIXED = "fixed"  # point values and mean over mean, as DiffBench judges
 
 
+class RareLosses(StrEnum):
+    """What is assumed of losses that so few images show that none was among those scored."""
+
+    BOUND = "bound"  # nothing: the interval reaches as far as they could
+    ASSUME_NONE = "assume_none"  # that there are none
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figures:
     """What the batches and images of a pair come to; all None where it was not measured."""
@@ -65,10 +73,10 @@ class Figures:
     speedup_low: float | None = None
     speedup_high: float | None = None
     speedup_mean_over_mean: float | None = None
-    drift: float | None = None
     quality_loss: float | None = None
     quality_loss_low: float | None = None
     quality_loss_high: float | None = None
+    largest_loss: float | None = None
     baseline_clip: float | None = None
     candidate_clip: float | None = None
     ssim: float | None = None
@@ -110,10 +118,10 @@ class PairFacts:
     speedup_low: float | None
     speedup_high: float | None
     speedup_mean_over_mean: float | None
-    drift: float | None
     quality_loss: float | None
     quality_loss_low: float | None
     quality_loss_high: float | None
+    largest_loss: float | None
     baseline_clip: float | None
     candidate_clip: float | None
     ssim: float | None
@@ -122,6 +130,13 @@ class PairFacts:
     candidate_seconds_per_image: float | None
     candidate_seconds_per_image_low: float | None
     candidate_seconds_per_image_high: float | None
+    baseline_stretches_s: tuple[float, ...] | None
+    rare_losses: RareLosses | None
+    starts: int | None
+    start_std: float | None
+    start_df: int | None
+    start_order_effect: float | None
+    covers_restarts: bool | None
     batches_measured: int
     batches_planned: int
     batches_repeated: int

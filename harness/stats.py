@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,40 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 FIRST_LOOK = 4  # batches: with fewer, Student's t at the level of an early look is so wide that it decides nothing
-SPENDING_POWER = 3.0
+SPENDING_POWER = 2.0
 SPENT_SHARE = 0.75  # of the error that is allowed; `confidence_at_look` says why not all of it
 TURNS_FACTOR = math.sqrt(9 / 8)  # on the standard error of a speedup; `speedup` says why
+LEAST_STRETCHES = 8  # of the baseline, for an interval of a latency
+START_ORDER_EFFECT = 0.0013  # log ratio; `StartSpread` says what it is, benchmarks/RESULTS.md how it was found
 LARGEST_LOG = math.log(sys.float_info.max)
+ROUNDS = 100  # in search of an end of an interval; where it exists, a dozen find it to 12 decimals
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A point value with its confidence interval; a single observation has none, both ends are None then."""
+    """A point value with its confidence interval. Both ends are None if there is too little to make one of."""
 
     value: float
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True)
+class StartSpread:
+    """How much the log ratio of a file to itself differs from one start of its two processes to the next.
+
+    std: standard deviation of the starts' means. df: its degrees of freedom. order_effect: the log of how much slower
+    the process is that was started last.
+    """
+
+    std: float
+    df: int
+    order_effect: float = START_ORDER_EFFECT
+
+    def half_width(self, batches: Sequence[int], confidence: float) -> float:
+        """Half of the interval that starts alone make for a mean log ratio, with so many batches in each start."""
+        share = sum((count / sum(batches)) ** 2 for count in batches)
+        return students_t(self.df, confidence) * self.std * math.sqrt(share)
 
 
 def confidence_at_look(look: int, planned: int, confidence: float) -> float | None:
@@ -41,7 +62,7 @@ def confidence_at_look(look: int, planned: int, confidence: float) -> float | No
     planned is smaller: then the only look is at `planned`. Raises ValueError where an argument is out of range.
 
     Repeated confidence intervals (Jennison and Turnbull, JRSS B 51(3), 1989). The error alpha is spent as
-    alpha * (look / planned)^3 (Lan and DeMets, Biometrika 70(3), 1983; the power family of Kim and DeMets,
+    alpha * (look / planned)^2 (Lan and DeMets, Biometrika 70(3), 1983; the power family of Kim and DeMets,
     Biometrika 74(1), 1987): little is spent early, so the last interval is not much wider than that of a single
     look, and the levels fall from look to look. The boundary for a normal mean becomes nominal levels, which
     Student's t is then used at (Pocock, Biometrika 64(2), 1977).
@@ -99,26 +120,97 @@ def _excess(limit: float, sums: Array, masses: Array, spread: float, wanted: flo
     return float(masses @ (ndtr((sums - limit) / spread) + ndtr((-sums - limit) / spread))) - wanted
 
 
-def speedup(baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike, confidence: float | None) -> Interval:
-    """Geometric mean of baseline / candidate over paired batches, Student's t interval on the log ratios.
+def log_ratios(baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike) -> Array:
+    """Return log(baseline / candidate) of each pair of calls.
 
-    Both arrays: (batches,) seconds; entry i of both is the same prompts and seeds. Logs, because a ratio and
-    its inverse then weigh the same (Fleming and Wallace, CACM 29(3), 1986).
-    Raises ValueError unless both are finite, positive and of one length >= 1.
+    Args:
+        baseline_s, candidate_s: (batches,) seconds; entry i of both is the same prompts and seeds.
 
-    The standard error is that of independent batches times sqrt(9/8). Two batches in turns A B B A or B A A B are
-    alike where the machine's speed is: a speed whose correlation over k turns is r^k makes their log ratios
-    correlate by r (1 - r) / 2, at most 1/8 (at r = 1/2), and so does any mixture of such. Blocks are
-    independent of each other, because a coin orders each.
+    Raises:
+        ValueError: unless both are finite, positive and of one length >= 1.
     """
     baseline, candidate = _pair(_positive(baseline_s, "baseline_s"), _positive(candidate_s, "candidate_s"))
-    log_ratios = np.log(baseline) - np.log(candidate)
-    centre = float(log_ratios.mean())
-    half = _half_width(log_ratios - centre, len(log_ratios), confidence)
+    return np.asarray(np.log(baseline) - np.log(candidate))
+
+
+def speedup(
+    logs: Array, confidence: float | None, starts: npt.ArrayLike | None = None, between: float = 0.0
+) -> Interval:
+    """Geometric mean of baseline / candidate over paired batches, Student's t interval on the log ratios.
+
+    Logs, because a ratio and its inverse then weigh the same (Fleming and Wallace, CACM 29(3), 1986).
+
+    The standard error is that of independent batches times sqrt(9/8). Two batches in turns A B B A or B A A B are
+    alike if the machine's speed is: a speed whose correlation over k turns is r^k makes their log ratios correlate by
+    r (1 - r) / 2, at most 1/8 (at r = 1/2), and so does any mixture of such. Blocks of two batches are independent of
+    each other, because a coin orders each.
+
+    With `between`, the interval holds for the files, not only for the two processes that ran. Of n batches in R starts,
+    with the standard deviation s_w within starts, it is h^2 = t(n - R)^2 (9/8) s_w^2 / n + between^2.
+
+    Args:
+        logs: (batches,) of `log_ratios`.
+        confidence: of this look.
+        starts: (batches,) the number of the start that each batch was measured in. None: there was one.
+        between: `StartSpread.half_width`.
+    """
+    numbers = np.zeros(len(logs), dtype=int) if starts is None else np.unique(starts, return_inverse=True)[1]
+    sizes = np.bincount(numbers)
+    centre = float(logs.mean())
+    within = logs - (np.bincount(numbers, logs) / sizes)[numbers]
+    half = _half_width(within, len(logs), confidence, len(sizes))
     if half is None:
         return Interval(math.exp(centre), None, None)
-    half *= TURNS_FACTOR
+    return _ratio_around(centre, math.hypot(half * TURNS_FACTOR, between))
+
+
+def speedup_of_means(logs: Array, groups: npt.ArrayLike, confidence: float | None) -> Interval:
+    """The same from the means of groups of batches, each of which counts once.
+
+    The groups are independent starts of both sides (Kalibera and Jones, ISMM 2013), or blocks that lie apart in time.
+    Then it does not matter how batches within one are related.
+
+    Args:
+        logs: (batches,) of `log_ratios`.
+        groups: (batches,) the number of each batch's group.
+        confidence: of this look.
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    means = np.bincount(numbers, logs) / np.bincount(numbers)
+    centre = float(means.mean())
+    half = _half_width(means - centre, len(means), confidence)
+    return Interval(math.exp(centre), None, None) if half is None else _ratio_around(centre, half)
+
+
+def _ratio_around(centre: float, half: float) -> Interval:
     return Interval(math.exp(centre), math.exp(centre - half), math.exp(min(centre + half, LARGEST_LOG)))
+
+
+def chance_to_decide(logs: Array, limit: float, planned: int, confidence: float, between: float = 0.0) -> float:
+    """The probability that the interval after all planned batches will lie on one side of a limit.
+
+    Predictive power (Spiegelhalter, Freedman and Blackburn, Controlled Clinical Trials 7(1), 1986): what is still to
+    come varies as what was seen, around a mean of which no more is known. To stop if it is small is not binding: it
+    makes no interval miss more often.
+
+    Args:
+        logs: (batches,) of `log_ratios`, at least two.
+        limit: a log ratio.
+        planned: batches in all.
+        confidence: of the last look.
+        between: `StartSpread.half_width`.
+    """
+    from scipy.special import stdtr
+
+    seen = len(logs)
+    if seen >= planned:
+        return 0.0
+    spread, distance = float(logs.std(ddof=1)), limit - float(logs.mean())
+    half = math.hypot(students_t(planned - 1, confidence) * TURNS_FACTOR * spread / math.sqrt(planned), between)
+    error = spread * math.sqrt(1 / seen - 1 / planned)
+    if error == 0:
+        return float(abs(distance) > half)
+    return float(stdtr(seen - 1, -(half + distance) / error) + stdtr(seen - 1, (distance - half) / error))
 
 
 def widened(ratio: Interval, by: float) -> Interval:
@@ -137,58 +229,200 @@ def mean_over_mean(baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike) -> flo
     return float(baseline.sum() / candidate.sum())
 
 
-def seconds_per_image(wall_s: npt.ArrayLike, images: npt.ArrayLike, confidence: float | None) -> Interval:
+def seconds_per_image(wall_s: npt.ArrayLike, images: npt.ArrayLike) -> float:
     """All seconds / all images of one side, so that a short last batch weighs as much as it has images.
 
-    Both arrays: (batches,). The interval is the ratio estimator's; with batches of one size it is Student's t
-    interval of the mean. Nothing is paired here, so it does not cover a machine that stays slow for several batches.
-    Raises ValueError as `speedup` does.
+    Both arrays: (batches,). Raises ValueError as `log_ratios` does.
     """
     seconds, counts = _pair(_positive(wall_s, "wall_s"), _positive(images, "images"))
-    return _ratio_of_means(seconds, counts, confidence)
+    return float(seconds.sum() / counts.sum())
+
+
+def latency(
+    baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike, stretches: npt.ArrayLike, confidence: float | None
+) -> Interval:
+    """Seconds per image of the candidate, with an interval that covers a machine whose speed changes.
+
+    The candidate was timed for a while only, and the machine may have been slow all that time. But it was timed beside
+    the baseline, and the baseline at other times, too: T = (sum c / sum b) mu, where mu is the baseline's mean over
+    stretches that lie apart. The relative variances of the two factors add up, with Satterthwaite's degrees of freedom
+    (Biometrics Bulletin 2, 1946). That of the ratio is 9/8 of the linearised one; `speedup` says why.
+
+    Args:
+        baseline_s, candidate_s: (batches,) seconds; entry i of both is the same prompts and seeds.
+        stretches: (stretches,) the baseline's seconds per image in each; LEAST_STRETCHES are needed for an interval.
+        confidence: of this look.
+
+    Raises:
+        ValueError: as `log_ratios` does.
+    """
+    baseline, candidate = _pair(_positive(baseline_s, "baseline_s"), _positive(candidate_s, "candidate_s"))
+    level = _positive(stretches, "stretches")
+    ratio = float(candidate.sum() / baseline.sum())
+    value = ratio * float(level.mean())
+    batches, count = len(baseline), len(level)
+    if confidence is None or batches < 2 or count < LEAST_STRETCHES:
+        return Interval(value, None, None)
+    residuals = (candidate - ratio * baseline) / candidate.mean()
+    of_ratio = TURNS_FACTOR**2 * float(residuals @ residuals) / (batches - 1) / batches
+    of_level = float(level.var(ddof=1)) / float(level.mean()) ** 2 / count
+    total = of_ratio + of_level
+    if total == 0:
+        return Interval(value, value, value)
+    freedom = total**2 / (of_ratio**2 / (batches - 1) + of_level**2 / (count - 1))
+    half = students_t(freedom, confidence) * math.sqrt(total)
+    return Interval(value, value * math.exp(-half), value * math.exp(min(half, LARGEST_LOG)))
+
+
+def mean_of_groups(values: npt.ArrayLike, groups: npt.ArrayLike, confidence: float | None) -> Interval:
+    """The mean of the means of groups that lie apart in time, with Student's t interval.
+
+    Both arrays: (batches,); values are positive. Raises ValueError as `log_ratios` does.
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    means = np.bincount(numbers, _positive(values, "values")) / np.bincount(numbers)
+    centre = float(means.mean())
+    half = _half_width(means - centre, len(means), confidence)
+    return Interval(centre, None, None) if half is None else Interval(centre, centre - half, centre + half)
 
 
 def relative_loss(
-    baseline_scores: npt.ArrayLike, candidate_scores: npt.ArrayLike, confidence: float | None
+    baseline_scores: npt.ArrayLike,
+    candidate_scores: npt.ArrayLike,
+    batches: npt.ArrayLike,
+    confidence: float | None,
+    unseen: float = -math.inf,
 ) -> Interval | None:
     """(mean baseline - mean candidate) / mean baseline, from paired scores per image; a gain is negative.
 
-    Both arrays: (images,). None where the baseline's mean is not positive: a share of it means nothing then.
-    Where few images lose much and most lose nothing, a short run may see none of the few, and the interval with it.
-    Raises ValueError unless both are finite and of one length >= 1.
+    An end of the interval is the loss L at which the mean of b - c - L b is no longer surely above or below 0 (Fieller,
+    JRSS B 16, 1954), so nothing is assumed of the baseline's mean but that the data tell it from 0. Of two such ends
+    the one that lies further out counts:
+
+    - Student's t on the sums of batches, whose images may lose together.
+    - Hall's transformed t on images (JRSS B 54, 1992), for losses that are skewed.
+
+    Args:
+        baseline_scores, candidate_scores: (images,).
+        batches: (images,) the number of each image's batch.
+        confidence: of this look.
+        unseen: what the images cannot exclude, see `unseen_loss`; the upper end is not below it.
+
+    Returns:
+        None if the baseline's mean is not positive: a share of it means nothing. No ends if there are fewer than two
+        batches, or if the baseline's mean is not surely positive.
+
+    Raises:
+        ValueError: unless the scores are finite and of one length >= 1.
     """
     baseline, candidate = _pair(
         _finite(baseline_scores, "baseline_scores"), _finite(candidate_scores, "candidate_scores")
     )
-    if baseline.mean() <= 0:
+    mean = float(baseline.mean())
+    if mean <= 0:
         return None
-    return _ratio_of_means(baseline - candidate, baseline, confidence)
+    value = float((baseline - candidate).mean()) / mean
+    clusters = np.unique(batches, return_inverse=True)[1]
+    if confidence is None or clusters.max() < 1:
+        return Interval(value, None, None)
+
+    def beyond(loss: float, sign: float) -> float:
+        """By how much the mean of sign (b - c - loss b) may lie above 0."""
+        return _upper_end_of_mean(sign * (baseline - candidate - loss * baseline), clusters, confidence)
+
+    high = _fixed_point(lambda loss: loss + beyond(loss, 1.0) / mean, value)
+    low = _fixed_point(lambda loss: loss - beyond(loss, -1.0) / mean, value)
+    if low is None or high is None:
+        return Interval(value, None, None)
+    return Interval(value, low, max(high, unseen))
 
 
-def _ratio_of_means(numerator: Array, denominator: Array, confidence: float | None) -> Interval:
-    """mean(numerator) / mean(denominator) of paired observations, by the linearised ratio estimator.
+def unseen_loss(largest: float, images: int, error: float) -> float:
+    """The largest mean loss that so many images, none of which shows it, do not exclude.
 
-    Its variance is that of the residuals over the denominator's mean (Cochran, Sampling Techniques, 3rd
-    edition, 1977, chapter 6); Student's t, for there are few observations.
+    If one image in N loses `largest` and the others nothing, a mean loss of w / N goes unseen with the probability
+    (1 - 1/N)^n. The one at which that is `error`: w (1 - error^(1/n)).
+
+    Args:
+        largest: what one image can lose, as a share of the baseline's mean score.
+        images: how many were scored.
+        error: the probability of a false pass that is allowed.
     """
-    ratio = float(numerator.mean() / denominator.mean())
-    half = _half_width((numerator - ratio * denominator) / denominator.mean(), len(numerator), confidence)
-    if half is None:
-        return Interval(ratio, None, None)
-    return Interval(ratio, ratio - half, ratio + half)
+    return largest * (1.0 - math.pow(error, 1 / images))
 
 
-def _half_width(residuals: Array, count: int, confidence: float | None) -> float | None:
-    """Student's t times the standard error of a mean with these residuals; None for a single observation."""
+def images_needed(largest: float, limit: float, error: float) -> int:
+    """How many images it takes until `unseen_loss` is within `limit`: no candidate can pass with fewer."""
+    if limit <= 0:
+        raise ValueError(f"the limit of a loss is {limit}: no number of images excludes rare losses then")
+    return 1 if limit >= largest else math.ceil(math.log(error) / math.log1p(-limit / largest) - 1e-9)
+
+
+def one_sided_error(planned: int, confidence: float) -> float:
+    """The probability of a false pass that the last of `planned` looks allows."""
+    level = confidence_at_look(planned, planned, confidence)
+    assert level is not None
+    return (1 - level) / 2
+
+
+def _upper_end_of_mean(values: Array, clusters: npt.NDArray[np.int_], confidence: float) -> float:
+    """The upper end of the interval of a mean: the larger one of Student's t on clusters and Hall's t on values."""
+    count, mean = len(values), float(values.mean())
+    residuals = values - mean
+    sums = np.bincount(clusters, residuals)
+    groups = len(sums)
+    of_clusters = math.sqrt(groups / (groups - 1) * float(sums @ sums)) / count
+    error = math.sqrt(float(residuals @ residuals) / (count - 1) / count)
+    halls = _halls_t(residuals, students_t(count - 1, confidence)) * error
+    return mean + max(students_t(groups - 1, confidence) * of_clusters, halls)
+
+
+def _halls_t(residuals: Array, quantile: float) -> float:
+    """How many standard errors the upper end lies above the mean, given the skewness; `quantile` if there is none."""
+    count = len(residuals)
+    variance = float(residuals @ residuals) / count
+    skewness = float((residuals**3).mean()) / variance**1.5 if variance > 0 else 0.0
+    if abs(skewness) < 1e-4:
+        return quantile
+    scaled = skewness / math.sqrt(count)
+    inner = 1 - scaled * (quantile + skewness / (6 * math.sqrt(count)))
+    return 3 / scaled * (1 - math.copysign(abs(inner) ** (1 / 3), inner))
+
+
+def _fixed_point(step: Callable[[float], float], start: float) -> float | None:
+    """Where `step` leads to in the end; None if it leads away."""
+    value = start
+    for _ in range(ROUNDS):
+        following = step(value)
+        if abs(following - value) < 1e-12:
+            return following
+        if not abs(following) < 1e6:
+            return None
+        value = following
+    return None
+
+
+def _half_width(residuals: Array, count: int, confidence: float | None, means: int = 1) -> float | None:
+    """Student's t times the standard error of a mean with these residuals; None if there are too few.
+
+    means: how many means the residuals are taken from.
+    """
     if confidence is None:
         return None
     _require_confidence(confidence)
-    if count < 2:
+    if count <= means:
         return None
+    standard_error = math.sqrt(float(residuals @ residuals) / (count - means) / count)
+    return students_t(count - means, confidence) * standard_error
+
+
+@lru_cache(maxsize=4096)
+def students_t(df: float, confidence: float) -> float:
+    """Student's t for a two-sided interval."""
     from scipy.special import stdtrit
 
-    standard_error = math.sqrt(float(residuals @ residuals) / (count - 1) / count)
-    return float(stdtrit(count - 1, (1 + confidence) / 2)) * standard_error
+    _require_confidence(confidence)
+    return float(stdtrit(df, (1 + confidence) / 2))
 
 
 def _require_confidence(confidence: float) -> None:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
-from actors.messages import BatchRow, ImageRow, Stopped
-from harness.evaluation import Looks, figures
-from harness.judge import Criteria, so_far
-from harness.records import Demands, Figures, Reason, Verdict
+from actors.messages import Layout, Measured, Stopped
+from harness import stats
+from harness.figures import SequentialDesign, figures, log_ratios, paired_batches
+from harness.judge import Criteria, limit_of, so_far
+from harness.records import Demands, Figures, RareLosses, Reason, Verdict
+
+FUTILE = 0.05  # probability that the remaining batches would still decide
 
 
 @dataclass(frozen=True)
 class StopWhenKnown:
-    """Stops where more batches would change no verdict, or where the speedup is known as well as was asked for.
+    """Stops if more batches would change no verdict, or if the speedup is known as well as was asked for.
 
-    half_width: relative, of the speedup's interval. It travels to the actors with each job.
+    images: of all planned batches. half_width: relative, of the speedup's interval; half of it if single calls vary by
+    no more than that, since it then costs few batches. It travels to the actors with each job.
     """
 
     demands: Demands
     criteria: Criteria
-    looks: Looks
+    design: SequentialDesign
+    images: int
     half_width: float
 
-    def __call__(self, batches: Sequence[BatchRow], images: Sequence[ImageRow]) -> Stopped | None:
-        """batches: the judged calls so far."""
-        found = figures(batches, images, self.looks)
+    def __call__(self, measured: Measured) -> Stopped | None:
+        """Return why to stop, or None to go on."""
+        found = figures(measured, self.design)
         verdicts = so_far(found, self.demands, self.criteria)
         if Verdict.FAIL in verdicts.values():
             return Stopped.VERDICT
@@ -36,15 +41,48 @@ class StopWhenKnown:
         asked_for_time = self.demands.req_speedup is not None or self.demands.req_latency_s is not None
         if not in_doubt and asked_for_time:
             return Stopped.VERDICT
-        narrow = relative_half_width(found) <= self.half_width
-        return Stopped.PRECISION if narrow and in_doubt <= {Reason.SPEEDUP} else None
+        if found.speedup_low is None:
+            return None
+        hopeless = self._cannot_pass(found, measured)
+        if hopeless and in_doubt == {Reason.QUALITY} and asked_for_time:
+            return Stopped.FUTILITY
+        if hopeless:
+            in_doubt.discard(Reason.QUALITY)
+        if in_doubt <= {Reason.SPEEDUP} and relative_half_width(found) <= self._wanted(measured):
+            return Stopped.PRECISION
+        return Stopped.FUTILITY if in_doubt == {Reason.SPEEDUP} and self._is_futile(measured) else None
+
+    def _cannot_pass(self, found: Figures, measured: Measured) -> bool:
+        """Whether all planned images are too few to exclude rare losses, and the loss is most likely no failure."""
+        limit = limit_of(self.demands, self.criteria)
+        if self.design.rare_losses is not RareLosses.BOUND or found.largest_loss is None or found.quality_loss is None:
+            return False
+        unseen = stats.unseen_loss(found.largest_loss, self.images, self.design.error)
+        return unseen > limit and found.quality_loss <= limit
+
+    def _wanted(self, measured: Measured) -> float:
+        logs = log_ratios(paired_batches(measured.batches))
+        of_a_call = float(logs.std(ddof=1)) / math.sqrt(2)
+        return self.half_width / 2 if of_a_call <= self.half_width / 2 else self.half_width
+
+    def _is_futile(self, measured: Measured) -> bool:
+        """Whether the speedup would most likely be in doubt after all planned batches, too."""
+        required = self.demands.req_speedup
+        design = self.design
+        if required is None or design.by_starts or measured.layout is Layout.BLOCKS:
+            return False
+        last = stats.confidence_at_look(design.planned, design.planned, design.confidence)
+        assert last is not None
+        between = design.spread.half_width([design.planned], design.confidence) if design.spread else 0.0
+        logs = log_ratios(paired_batches(measured.batches))
+        return stats.chance_to_decide(logs, math.log(required), design.planned, last, between) < FUTILE
 
 
 @dataclass(frozen=True)
 class MeasureAll:
     """Never stops early: DiffBench's number of prompts is fixed."""
 
-    def __call__(self, batches: Sequence[BatchRow], images: Sequence[ImageRow]) -> Stopped | None:
+    def __call__(self, measured: Measured) -> Stopped | None:
         """None."""
         return None
 
