@@ -9,6 +9,7 @@ beside it.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -297,7 +298,8 @@ class Measurement:
         """Scores the images that both sides made of a judged batch, and looks for signs in them."""
         baseline, candidate = pixels[Side.BASELINE], pixels[Side.CANDIDATE]
         require_same_size(candidate.shape, baseline.shape)
-        others = [*draw.timed, draw.profile][self._judged + 1].prompts  # of a batch that these images are not of
+        rest = itertools.chain.from_iterable(one.prompts for one in (*draw.timed[self._judged + 1 :], *draw.alone))
+        others = tuple(itertools.islice(rest, len(batch.prompts)))  # these images have nothing to do with
         scores, mismatched = self.scorer.score(baseline, batch.prompts, others)
         rows = zip(
             batch.prompts,
@@ -313,7 +315,8 @@ class Measurement:
         self.images += [ImageRow(number, position, *row) for position, row in enumerate(rows)]
         self._judged += 1
         calls = {row.side: row for row in self.batches if row.batch == number and row.judged}
-        self._note(*self._watch.findings(), counted_calls(calls[Side.BASELINE], calls[Side.CANDIDATE]))
+        seen = [finding for finding in self._watch.findings() if finding.sign not in ASKED_AGAIN]  # settled at the end
+        self._note(*seen, counted_calls(calls[Side.BASELINE], calls[Side.CANDIDATE]))
         self._drawn += 1
         self._lot = self._lot or KeyedRandom(f"{draw.order} sample")
         if self._lot.randrange(self._drawn) == 0:  # each judged batch is as likely to be the sample as any other

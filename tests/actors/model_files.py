@@ -39,7 +39,10 @@ def plan(**changes: Any) -> Plan:
         "warmup_at_least": 1,
         "warmup_at_most": 1,
         "warmup_agreement": 0.1,
+        "burn_in": 0,
         "batches": 2,
+        "starts": 1,
+        "stretches": 0,
         "repeats": 0,
         "profile": False,
         "stop": never,
@@ -52,5 +55,5 @@ CAPTIONS = tuple(
 )
 
 
-def never(batches: object, images: object) -> None:
+def never(measured: object) -> None:
     """A stopping rule that does not stop."""

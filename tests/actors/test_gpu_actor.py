@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import signal
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import psutil
@@ -180,13 +181,14 @@ def test_a_candidate_whose_profile_failed_does_not_run_beside_the_baselines(acto
 
 @pytest.mark.parametrize(("scored", "status"), [(0, Status.BASELINE_FAILED), (2, Status.OUT_OF_MEMORY)])
 def test_scoring_without_memory_is_held_against_a_candidate_that_is_loaded(actor, monkeypatch, scored, status):
-    def crowded(self, draw, baseline, candidate):
+    def crowded(self, draw, starts):
+        next(starts)
         raise Crowded("no memory beside each other")
 
-    def score(images, prompts):
-        if len(images) and next(count) >= scored:
+    def score(images, *texts):
+        if next(count) >= scored:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return [1.0] * len(images)
+        return [[1.0] * len(images) for _ in texts]
 
     count = itertools.count()
     monkeypatch.setattr(Measurement, "interleaved", crowded)
@@ -204,19 +206,48 @@ def test_a_warm_baseline_that_died_while_idle_is_loaded_again(actor):
 
 
 def test_where_memory_does_not_hold_both_they_are_measured_in_blocks(actor, monkeypatch):
-    def crowded(self, draw, baseline, candidate):
+    def crowded(self, draw, starts):
+        next(starts)
         raise Crowded("no memory beside each other")
 
     monkeypatch.setattr(Measurement, "interleaved", crowded)
     monkeypatch.setattr(actor, "_health", FakeHealth())
     outcome = actor.measure(job(HONEST), more_to_come=0)
     assert (outcome.status, outcome.layout) == (Status.MEASURED, Layout.BLOCKS)
-    a, b = Side.BASELINE, Side.CANDIDATE
-    assert [(row.side, row.batch) for row in outcome.batches] == [(a, 0), (a, 1), (b, 0), (b, 1), (a, 0), (a, 1)]
+    first, second = "ABBA" in order(outcome), "BAAB" in order(outcome)
+    assert first != second
+    assert Counter((row.side, row.batch, row.block) for row in outcome.batches) == Counter(
+        (side, number, number) for side in Side for number in (0, 1)
+    )
     assert len(outcome.images) == 4
-    assert not outcome.baseline.warm_from_before, "the one of the last block was loaded for this pair"
-    first, alone = ["note", "wait_back"], ["note", "wait_back"]
-    assert actor._health.calls == [*first, *alone, "wait_back"], "whenever a candidate has ended"
+    assert not outcome.baseline.warm_from_before, "it was loaded for this pair"
+    assert actor._health.calls.count("note") == 2 + (not first), "whenever a candidate was loaded"
+    assert "wait_back" in actor._health.calls
+
+
+def order(outcome):
+    """The sides of the judged calls, in the order of time."""
+    return "".join("A" if row.side is Side.BASELINE else "B" for row in outcome.batches if row.judged)
+
+
+def test_both_processes_are_started_anew_as_often_as_was_asked_for_and_a_coin_says_which_first(actor):
+    planned = dataclasses.replace(job(HONEST), plan=plan(starts=4, batches=4))
+    outcome = actor.measure(planned, more_to_come=0)
+    assert outcome.status is Status.MEASURED, outcome.detail
+    candidates = [row for row in outcome.batches if row.side is Side.CANDIDATE]
+    assert [row.block for row in candidates] == [0, 1, 2, 3]
+    assert candidates[0].started_last
+    assert sum(row.started_last for row in candidates) == 2
+    assert not outcome.baseline.warm_from_before
+
+
+def test_a_latency_has_the_stretches_of_earlier_pairs_of_this_baseline(actor):
+    timed = honest_but(call="import time; time.sleep(0.01)")
+    planned = dataclasses.replace(job(timed, baseline=timed), plan=plan(stretches=8))
+    first, second = (actor.measure(planned, more_to_come=0).stretches_s for _ in range(2))
+    assert (len(first), len(second)) == (8, 8)
+    assert len(set(first) & set(second)) == 0
+    assert len(actor._stretches[planned.baseline.sha256, 2]) == 2
 
 
 def test_a_candidate_without_memory_even_alone_is_out_of_memory(actor):
@@ -442,6 +473,7 @@ def test_the_scorer_prefers_the_right_caption_and_sees_truncation(actor):
     red[..., 2] = 255
     red[20:44, 20:44] = (220, 30, 30)
     right, wrong = "a red square on a blue background", "a yellow circle on a green background"
-    scores = actor.scorer.score(np.stack([red, red]), [right, wrong])
+    scores, swapped = actor.scorer.score(np.stack([red, red]), [right, wrong], [wrong, right])
     assert scores[0] > scores[1] + 20
+    assert swapped == pytest.approx(scores[::-1], abs=1e-3)
     assert actor.scorer.truncated([right, " ".join(["circle"] * 100)]) == [False, True]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from actors.messages import REJECTING, Job, Limits, ModelFile, Outcome, Plan, Sign, Status
 from actors.model_config import ModelConfig
-from harness.evaluation import Looks, Sources, make_record
+from harness.evaluation import Sources, make_record
+from harness.figures import SequentialDesign
 from harness.judge import Criteria
-from harness.records import Demands, PairRecord, Protocol
+from harness.records import Demands, PairRecord, Protocol, RareLosses
 from harness.requirement import Requirement
 from harness.stopping import StopWhenKnown
 from harness.tasks import Difficulty, Pair, Task
@@ -25,7 +26,8 @@ HONEST_FILE = FOLDER / "honest" / "baseline.py"
 REQUIRED = 1.5  # no rogue is this much faster and passes
 BATCHES = 6
 CRITERIA = Criteria(Protocol.STRICT, max_quality_loss=0.05)
-LOOKS = Looks(0.95, BATCHES)
+# A dozen images cannot exclude rare losses, and a table in which nothing can pass would show nothing.
+DESIGN = SequentialDesign(0.95, BATCHES, rare_losses=RareLosses.ASSUME_NONE)
 REFERENCE = ModelConfig("ToyPipeline", "tests/toyfusion", "ToyScheduler", 20)
 LIMITS = Limits(
     start_s=120,
@@ -118,10 +120,13 @@ def job(row: Row, source: bytes | None = None) -> Job:
         warmup_at_least=2,
         warmup_at_most=2,
         warmup_agreement=0.15,
+        burn_in=1,
+        starts=1,
+        stretches=0,
         batches=BATCHES,
         repeats=1,
         profile=False,
-        stop=StopWhenKnown(Demands(req_speedup=REQUIRED), CRITERIA, LOOKS, 0.02),
+        stop=StopWhenKnown(Demands(req_speedup=REQUIRED), CRITERIA, DESIGN, 2 * BATCHES, 0.02),
         reject=REJECTING | signs_of(row),
     )
     baseline = file_of(HONEST_FILE.read_bytes())
@@ -142,7 +147,7 @@ def record_of(outcome: Outcome) -> PairRecord:
     """The record and verdict of a pair of which a speedup is required."""
     task = Task(outcome.pair, "", Difficulty.MEDIUM, 1, HONEST_FILE, HONEST_FILE, Requirement(speedup=REQUIRED))
     pair = Pair(task, FOLDER / outcome.pair)
-    return make_record(pair, Sources(), outcome, CRITERIA, LOOKS, datetime.now(UTC))
+    return make_record(pair, Sources(), outcome, CRITERIA, DESIGN, datetime.now(UTC))
 
 
 def ended_as(becomes: str, row: Row, outcome: Outcome, record: PairRecord, honest_high: float) -> bool:

@@ -222,7 +222,7 @@ def test_an_ordinary_user_is_as_safe():
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=580, check=False)
     if done.returncode == CANNOT:
         pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert done.returncode == 0, f"{done.stdout[:6000]}\n...\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert " passed" in done.stdout
 
 
