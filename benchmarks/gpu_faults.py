@@ -28,10 +28,9 @@ from rich.table import Table
 
 from actors.gpu_actor import GpuActor
 from actors.messages import (
-    BatchRow,
-    ImageRow,
     Job,
     Limits,
+    Measured,
     ModelFile,
     Outcome,
     Plan,
@@ -43,7 +42,7 @@ from actors.messages import (
 )
 from actors.model_config import ModelConfig
 from harness.embedded import EMBEDDED_SCORERS
-from harness.evaluation import paired_batches
+from harness.figures import paired_batches
 
 ROGUES = Path(__file__).parents[1] / "tests" / "rogues" / "gpu"
 HONEST = "honest"
@@ -83,7 +82,7 @@ class Case:
         return "" if abs(ratio / before - 1) <= tolerance else "the speedup has moved"
 
 
-def never(_: Sequence[BatchRow], __: Sequence[ImageRow]) -> Stopped | None:
+def never(_: Measured) -> Stopped | None:
     """The stopping rule: all batches are measured."""
     return None
 
@@ -105,6 +104,9 @@ def job(name: str, source: bytes = b"") -> Job:
         warmup_at_least=2,
         warmup_at_most=2,
         warmup_agreement=0.1,
+        burn_in=0,
+        starts=1,
+        stretches=0,
         batches=BATCHES,
         repeats=0,
         profile=False,

@@ -33,8 +33,8 @@ from actors.side import LoadedSide
 from actors.tiers import TIERS, Device
 from harness import driver, stats
 from harness.config import Config, load_config
-from harness.evaluation import paired_batches
-from harness.planning import FileReader, captions_of, plan_pair
+from harness.figures import paired_batches
+from harness.planning import FileReader, captions_of, plan_pair, sequential_design
 from harness.requirement import Requirement
 from harness.stopping import MeasureAll
 from harness.tasks import Difficulty, Pair, Task
@@ -118,7 +118,7 @@ def seconds_taken(call: Callable[[], None]) -> float:
 def real_job(config: Config, baseline: Path, candidate: Path, reader: FileReader) -> Job:
     """The pair of two model files, all of whose batches are measured."""
     task = Task("cost", "", Difficulty.EASY, None, baseline, baseline, Requirement())
-    planned = plan_pair(Pair(task, candidate), "sandbox_cost", config, reader).next
+    planned = plan_pair(Pair(task, candidate), "sandbox_cost", config, sequential_design(config), reader).next
     if isinstance(planned, Outcome):
         raise typer.BadParameter(f"the pair cannot be measured: {planned.status}: {planned.detail}")
     return replace(planned, plan=replace(planned.plan, stop=MeasureAll(), profile=False))
@@ -144,7 +144,7 @@ def seconds_of(outcomes: Sequence[Outcome]) -> tuple[list[float], list[float]]:
 
 def added(tier_s: Sequence[float], plain_s: Sequence[float]) -> stats.Interval:
     """Mean of tier minus plain over paired rounds, in seconds, with Student's t interval."""
-    share = stats.relative_loss(tier_s, plain_s, CONFIDENCE)
+    share = stats.relative_loss(tier_s, plain_s, range(len(tier_s)), CONFIDENCE)
     assert share is not None, "times are positive"
     mean = statistics.fmean(tier_s)
     low, high = (None if end is None else end * mean for end in (share.low, share.high))
@@ -154,7 +154,7 @@ def added(tier_s: Sequence[float], plain_s: Sequence[float]) -> stats.Interval:
 def agreement(tier: Sequence[Outcome], plain: Sequence[Outcome]) -> stats.Interval:
     """The speedup in a tier over that without, over the same batches: 1 is in the interval where they agree."""
     inside, outside = (np.divide(*seconds_of(outcomes)) for outcomes in (tier, plain))
-    return stats.speedup(inside, outside, CONFIDENCE)
+    return stats.speedup(stats.log_ratios(inside, outside), CONFIDENCE)
 
 
 def written(value: stats.Interval, factor: float = 1.0, decimals: int = 1) -> str:
@@ -215,7 +215,7 @@ def speedup_table(found: dict[str, list[Outcome]]) -> tuple[Table, list[str]]:
         same = agreement(outcomes, found[PLAIN])
         table.add_row(
             tier,
-            written(stats.speedup(baseline_s, candidate_s, CONFIDENCE), decimals=3),
+            written(stats.speedup(stats.log_ratios(baseline_s, candidate_s), CONFIDENCE), decimals=3),
             "-" if tier == PLAIN else written(same, decimals=3),
             f"{statistics.median(baseline_s):.3f}",
             f"{statistics.median(outcome.wall_s for outcome in outcomes):.1f}",

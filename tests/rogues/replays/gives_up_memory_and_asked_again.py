@@ -3,7 +3,6 @@
 import torch
 from pagecache import ToyPipeline as Noting
 
-
 CALLS = 4  # its warm-up and two in turns
 
 
