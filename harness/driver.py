@@ -25,7 +25,6 @@ from harness.captions import Captions
 from harness.config import Config, ConfigError, require_limits
 from harness.embedded import EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 from harness.evaluation import make_record
-from harness.judge import summarise
 from harness.planning import (
     FileReader,
     Planned,
@@ -42,6 +41,7 @@ from harness.report.display import Display, NullDisplay
 from harness.requirement import read_requirement
 from harness.result_set import ResultSet, UnstorableError
 from harness.run_info import read_run_info, write_end
+from harness.run_statistics import summarise
 from harness.tasks import Difficulty, Pair, Task, load_pairs
 
 

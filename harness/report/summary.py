@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.model_config import ModelConfig
-from harness.judge import NOT_GIVEN, Counts, Spent, Summary
 from harness.modelfile import Comparison
 from harness.records import PairRecord, Verdict
 from harness.report import text
 from harness.report.display import DETAIL_LENGTH, ID_LENGTH
+from harness.run_statistics import NOT_GIVEN, Counts, Spent, Summary
 
 DETAIL_AT_LEAST = 44  # columns of the screen; with fewer, details stand below the table
 

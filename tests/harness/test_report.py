@@ -6,11 +6,12 @@ from rich.console import Console
 
 from actors.messages import Progress, Status
 from actors.model_config import ModelConfig
-from harness.judge import judged, summarise
+from harness.judge import judged
 from harness.modelfile import compare_model_configs
 from harness.report import text
 from harness.report.display import LiveDisplay, LogDisplay, NullDisplay, Tally, make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
+from harness.run_statistics import summarise
 from tests.harness.record_samples import STRICT, record, unmeasured
 
 HOSTILE = (
