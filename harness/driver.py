@@ -69,7 +69,8 @@ def run(
         todo = {name: plan for name, plan in planned.items() if name not in results.finished()}
         display.start(len(planned), len(planned) - len(todo))
         out_of_use = measure(todo, reader, captions, display, results.append)
-        write_end(out, summarise(ResultSet.load(out)).spent.as_dict(), out_of_use)
+        summary = summarise(ResultSet.load(out))
+        write_end(out, summary.spent.as_dict(), summary.as_dict(), out_of_use)
     return ResultSet.load(out)
 
 
