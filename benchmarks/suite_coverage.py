@@ -7,7 +7,7 @@ required one, and tasks of one baseline are alike. Each task is judged PASS, FAI
 the log ratios of 16 batches. Counted are the suites in which the interval of `harness.pass_rate` holds (a) the rate of
 the population that the suite was drawn from, and (b) the share of its own 604 tasks that truly meet their requirement.
 Two other intervals stand beside it: Wilson's of PASS / 604, and the usual cluster-robust one. Exits with 1 where (a) or
-(b) holds in less than 94% of the suites. One core needs about 40 seconds.
+(b) holds in less than 94% of the suites. One core needs about 20 seconds.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def rate_interval(tasks: Array, passed: Array, inconclusive: Array, confidence: 
     50(2), 2015, section VI). Student's t has G - 1 degrees of freedom, where G = (sum of sizes)^2 / sum of sizes^2 is
     Kish's effective number of clusters (Carter, Schnepel and Steigerwald, Review of Economics and Statistics 99(4),
     2017). With B clusters of one size these are the usual factor B / (B - 1) and B - 1 degrees of freedom. With
-    twelve clusters of unequal sizes these would hold the truth of quiet suites in 88 to 94% only, and not in 96 to 97%
-    (benchmarks/suite_coverage.py).
+    twelve clusters of unequal sizes and 1% of noise the usual ones hold the truth in 88 to 94% of suites, and the ones
+    used here in 96 to 97% (benchmarks/suite_coverage.py).
     """
     sizes = tasks.sum(axis=-1)
     clusters = sizes**2 / (tasks**2).sum(axis=-1)
