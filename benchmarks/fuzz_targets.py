@@ -23,13 +23,14 @@ from actors.protocol import Channel, ChannelClosed, ProtocolError
 from actors.sandbox import Child, ChildFailure
 from actors.side import LoadedSide, check_clocks
 from harness.evaluation import Looks, SourceFacts, Sources, make_record
-from harness.judge import Criteria, summarise
+from harness.judge import Criteria
 from harness.records import PairRecord, Protocol, batches_table, images_table, pairs_table, rows_of
 from harness.report import text
 from harness.report.display import LogDisplay
 from harness.report.summary import print_pairs, print_summary
 from harness.requirement import Requirement
 from harness.result_set import ResultSet
+from harness.run_statistics import summarise
 from harness.tasks import Difficulty, Pair, Task
 
 BATCHES = tuple(Batch(("a red circle", "a blue star"), (number, number + 1)) for number in range(4))

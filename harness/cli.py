@@ -19,7 +19,7 @@ from harness.calibrate import calibrate as measure_against_itself
 from harness.calibration import CalibrationError, read_calibration, require_place, write_calibration
 from harness.captions import CaptionsError
 from harness.config import ConfigError, load_config, require_limits
-from harness.judge import Criteria, judged, summarise
+from harness.judge import Criteria, judged
 from harness.modelfile import ModelFileError, ReaderError, compare_model_configs
 from harness.planning import ModelNotFound
 from harness.records import Protocol
@@ -29,6 +29,7 @@ from harness.report.summary import comparison_table, print_pairs, print_summary
 from harness.report.text import plain
 from harness.result_set import ResultSet
 from harness.run_info import ResultSetError, read_out_of_use
+from harness.run_statistics import summarise
 from harness.tasks import TaskError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")

@@ -26,7 +26,6 @@ from harness.config import Config, ConfigError, require_limits
 from harness.embedded import EMBEDDED_PIPELINES, EMBEDDED_SCORERS
 from harness.evaluation import make_record
 from harness.figures import SequentialDesign
-from harness.judge import summarise
 from harness.planning import (
     FileReader,
     Planned,
@@ -43,6 +42,7 @@ from harness.report.display import Display, NullDisplay
 from harness.requirement import read_requirement
 from harness.result_set import ResultSet, UnstorableError
 from harness.run_info import read_run_info, write_end
+from harness.run_statistics import summarise
 from harness.tasks import Difficulty, Pair, Task, load_pairs
 
 
@@ -70,7 +70,8 @@ def run(
         todo = {name: plan for name, plan in planned.items() if name not in results.finished()}
         display.start(len(planned), len(planned) - len(todo))
         out_of_use = measure(todo, design, reader, captions, display, results.append)
-        write_end(out, summarise(ResultSet.load(out)).spent.as_dict(), out_of_use)
+        summary = summarise(ResultSet.load(out))
+        write_end(out, summary.spent.as_dict(), summary.as_dict(), out_of_use)
     return ResultSet.load(out)
 
 

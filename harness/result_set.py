@@ -32,6 +32,7 @@ from harness.records import (
     IMAGES_SCHEMA,
     PAIRS_SCHEMA,
     PairRecord,
+    Row,
     batches_table,
     images_table,
     pairs_table,
@@ -157,6 +158,18 @@ class ResultSet:
         return rows_of(_ordered(_table(folder, "pairs"), order), PairRecord)
 
     @staticmethod
+    def measurements(folder: Path) -> Iterator[tuple[PairRecord, list[BatchRow], list[ImageRow]]]:
+        """Yield every record with the timed calls and the images of its pair, in the annotation's order.
+
+        The tables are read at the first pair, and the rows of a pair are made when it is reached. Both lists are empty
+        where nothing was timed. Raises ResultSetError as `load` does.
+        """
+        records = ResultSet.load(folder)
+        batches, images = _table(folder, "batches"), _table(folder, "images")
+        for record in records:
+            yield record, _rows_of_pair(batches, record, BatchRow), _rows_of_pair(images, record, ImageRow)
+
+    @staticmethod
     def config(folder: Path) -> dict[str, Any]:
         """The configuration that a result set was made with. Raises ResultSetError as `load` does."""
         config: dict[str, Any] = _run_info(folder)["config"]
@@ -245,6 +258,10 @@ def _of_parts(folder: Path, name: str) -> tuple[pa.Table, pa.Array]:
             tables.append(rows)
             prompt_ids += pair["prompt_id"].to_pylist()
     return pa.concat_tables(tables), pa.array(prompt_ids, pa.string())
+
+
+def _rows_of_pair(table: pa.Table, record: PairRecord, row: type[Row]) -> list[Row]:
+    return rows_of(table.filter(pc.equal(table["prompt_id"], record.prompt_id)), row)
 
 
 def _ordered(table: pa.Table, order: Sequence[str]) -> pa.Table:

@@ -63,10 +63,13 @@ def write_run_info(folder: Path, run_info: Mapping[str, Any], order: Sequence[st
     replace_json(folder / "run.json", {**info, "prompt_ids": list(order)})
 
 
-def write_end(folder: Path, spent: Mapping[str, Any], out_of_use: Sequence[str]) -> None:
-    """Add what the time of the actors went into, over all runs in this folder, and which actors the last run lost."""
-    info = {**(read_run_info(folder) or {}), "spent": spent, "out_of_use": [escaped(line) for line in out_of_use]}
-    replace_json(folder / "run.json", info)
+def write_end(folder: Path, spent: Mapping[str, Any], statistics: Mapping[str, Any], out_of_use: Sequence[str]) -> None:
+    """Add what the actors' time went into, the statistics of all records, and which actors the last run lost.
+
+    spent, statistics: plain JSON values, over all runs in this folder.
+    """
+    end = {"spent": spent, "statistics": statistics, "out_of_use": [escaped(line) for line in out_of_use]}
+    replace_json(folder / "run.json", {**(read_run_info(folder) or {}), **end})
 
 
 def read_out_of_use(folder: Path) -> list[str]:

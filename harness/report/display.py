@@ -212,7 +212,7 @@ def _phase(actor: Progress) -> str:
 
 def _finished_line(record: PairRecord, tally: Tally) -> Text:
     """Such as "[3/14] deepcache-2: FAIL speedup: speedup 1.12x ... (41 s)"."""
-    why = text.why(record)
+    why = text.why_and_strict(record)
     time_spent = f" ({text.duration(record.wall_s)})" if record.wall_s > 0 else ""
     return Text.assemble(
         f"[{tally.done}/{tally.total}] {text.plain(record.prompt_id, ID_LENGTH)}: ",

@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.model_config import ModelConfig
-from harness.judge import NOT_GIVEN, Counts, Spent, Summary
 from harness.modelfile import Comparison
-from harness.records import PairRecord, Verdict
+from harness.pass_rate import PassRate
+from harness.records import PairRecord, Protocol, Verdict
 from harness.report import text
 from harness.report.display import DETAIL_LENGTH, ID_LENGTH
+from harness.run_statistics import NOT_GIVEN, Counts, Spent, Summary
 
 DETAIL_AT_LEAST = 44  # columns of the screen; with fewer, details stand below the table
 
@@ -57,6 +58,7 @@ COLUMNS = (
     Column("Methods", 8, lambda record: text.plain(text.methods(record), 28)),
     Column("Verdict", 0, text.verdict),
     Column("Why", 1, text.why),
+    Column("Strict", 1, text.strict),
     Column("Speedup", 2, lambda record: text.ratio(record.speedup), numbers=True),
     Column("interval", 6, lambda record: _interval(text.ratio, record.speedup_low, record.speedup_high)),
     Column("Required", 3, _required, numbers=True),
@@ -82,18 +84,19 @@ def print_pairs(console: Console, records: Sequence[PairRecord]) -> None:
 def print_summary(console: Console, summary: Summary) -> None:
     """Print the statistics of a run."""
     console.print()
-    for line in (*_totals(summary.total), *_costs(summary.spent)):
+    for line in (*_totals(summary), *_errors(summary), *_costs(summary.spent)):
         console.print(Text(line))
     console.print()
     table = _table()
     table.add_column("")
     for title in ("Tasks", "Passed", "Failed", "Incon-\nclusive", "Pass\nrate", "Achieved"):
         table.add_column(title, justify="right", no_wrap=True)
-    _add_groups(table, "difficulty", summary.by_difficulty)
-    _add_groups(table, "level", summary.by_level)
-    _add_groups(table, "method", {text.method_name(name): group for name, group in summary.by_method.items()})
-    _add_groups(table, "status", summary.by_status)
-    _add_groups(table, "reason", summary.by_reason)
+    by_method = {text.method_name(name): group for name, group in summary.by_method.items()}
+    _add_groups(table, "difficulty", summary.by_difficulty, summary.protocol)
+    _add_groups(table, "level", summary.by_level, summary.protocol)
+    _add_groups(table, "method", by_method, summary.protocol)
+    _add_groups(table, "status", summary.by_status, summary.protocol)
+    _add_groups(table, "reason", summary.by_reason, summary.protocol)
     console.print(table)
 
 
@@ -175,16 +178,40 @@ def _print_details(console: Console, records: Sequence[PairRecord]) -> None:
         console.print(grid)
 
 
-def _totals(total: Counts) -> Iterator[str]:
-    yield (
-        f"{total.tasks} tasks: {total.passed} passed ({text.percent(total.pass_rate)}), {total.failed} failed, "
-        f"{total.inconclusive} inconclusive"
-    )
+def _totals(summary: Summary) -> Iterator[str]:
+    total = summary.total
+    yield f"{total.tasks} tasks: {total.passed} passed, {total.inconclusive} inconclusive, {total.failed} failed"
+    if total.pass_rate is not None:
+        strict = ""
+        if summary.protocol is not Protocol.STRICT:
+            yield f"pass rate {text.percent(total.passed_share)} by point values"
+            strict = "strict "
+        yield f"{strict}pass rate {_pass_rate(total.pass_rate)}"
     if total.mean_achievement_rate is not None:
         rate = text.percent(total.mean_achievement_rate)
         yield f"mean achievement rate of hard tasks: {rate} (of {total.achievement_known})"
     if total.protocols_differ:
         yield f"verdicts on which the strict and the fixed protocol differ: {total.protocols_differ}"
+
+
+def _pass_rate(rate: PassRate) -> str:
+    """Such as "25.0% to 35.0%, 95% interval 10.2% to 58.1% (by 12 baselines)"."""
+    known = text.span(rate.low, rate.high)
+    if rate.interval_low is None:
+        return f"{known}, no interval (one baseline)"
+    interval = text.span(rate.interval_low, rate.interval_high)
+    return f"{known}, {text.level(rate.confidence)} interval {interval} (by {rate.clusters} baselines)"
+
+
+def _errors(summary: Summary) -> Iterator[str]:
+    """How often the verdicts and intervals may be wrong."""
+    if summary.expected_false_passes:
+        yield f"at most {text.at_most(summary.expected_false_passes)} false passes are expected"
+    if summary.intervals_of_a_pair > 1 and summary.confidence is not None and summary.joint_confidence is not None:
+        yield (
+            f"each interval of a pair holds with {text.level(summary.confidence)}, {summary.intervals_of_a_pair} of "
+            f"them together with at least {text.level(summary.joint_confidence)}"
+        )
 
 
 def _costs(spent: Spent) -> Iterator[str]:
@@ -205,7 +232,17 @@ def _costs(spent: Spent) -> Iterator[str]:
         yield f"batches that the machine disturbed, and that are judged all the same: {spent.marked}"
 
 
-def _add_groups(table: Table, kind: str, groups: Mapping[str, Counts]) -> None:
+def _share(counts: Counts, protocol: Protocol | None) -> str:
+    """The pass rate of a group: a range by the strict protocol, one number by the fixed one."""
+    rate = counts.pass_rate
+    if rate is None:
+        return text.NOT_KNOWN
+    if protocol is not Protocol.STRICT or rate.low == rate.high:
+        return text.percent(counts.passed_share)
+    return f"{rate.low:.0%} to {rate.high:.0%}"  # whole per cents, for a screen of 80 columns
+
+
+def _add_groups(table: Table, kind: str, groups: Mapping[str, Counts], protocol: Protocol | None) -> None:
     if set(groups) <= {NOT_GIVEN}:
         return
     table.add_section()
@@ -216,6 +253,6 @@ def _add_groups(table: Table, kind: str, groups: Mapping[str, Counts]) -> None:
             str(counts.passed),
             str(counts.failed),
             str(counts.inconclusive),
-            text.percent(counts.pass_rate),
+            _share(counts, protocol),
             text.percent(counts.mean_achievement_rate),
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from rich.text import Text
 
 from actors.messages import Status
 from actors.model_config import METHODS
-from harness.records import PairRecord, Verdict
+from harness.records import PairRecord, Protocol, Verdict
 
 VERDICT_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 NOT_KNOWN = "-"
@@ -36,6 +37,19 @@ def verdict(record: PairRecord) -> Text:
 def why(record: PairRecord) -> str:
     """What kept a pair from passing: the status where it was not measured, else the reason; empty for a PASS."""
     return record.status if record.status is not Status.MEASURED else record.reason or ""
+
+
+def strict(record: PairRecord) -> str:
+    """The strict verdict and its reason, of a record of the fixed protocol where that differs; empty for others."""
+    if record.protocol is Protocol.STRICT or record.strict_verdict is record.verdict:
+        return ""
+    return f"{record.strict_verdict}, {record.strict_reason}" if record.strict_reason else record.strict_verdict
+
+
+def why_and_strict(record: PairRecord) -> str:
+    """Such as "quality (strict: INCONCLUSIVE, quality)"; empty for a PASS by both protocols."""
+    beside = f"(strict: {strict(record)})" if strict(record) else ""
+    return " ".join(part for part in (why(record), beside) if part)
 
 
 def warnings(record: PairRecord) -> str:
@@ -70,6 +84,23 @@ def percent(value: float | None) -> str:
     """Such as 4.3%, of a fraction."""
     # Plus zero: what rounds to nothing has no sign.
     return NOT_KNOWN if value is None else f"{round(100 * value, 1) + 0.0:.1f}%"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """Such as 25.0% to 35.0%, of fractions; one number where both are the same."""
+    if low is None or high is None:
+        return NOT_KNOWN
+    return percent(low) if percent(low) == percent(high) else f"{percent(low)} to {percent(high)}"
+
+
+def level(value: float) -> str:
+    """A confidence such as 95% or 99.9%."""
+    return f"{100 * value:.6g}%"
+
+
+def at_most(value: float) -> str:
+    """One decimal of a bound, rounded up."""
+    return f"{math.ceil(round(10 * value, 6)) / 10:.1f}"
 
 
 def seconds(value: float | None) -> str:

@@ -31,12 +31,12 @@ def test_a_run_ends_with_the_gpus_that_it_lost(tmp_path, monkeypatch):
 
     def run(*_):
         write_run_info(tmp_path, {"config": {}}, [])
-        write_end(tmp_path, {}, [lost])
+        write_end(tmp_path, {}, {}, [lost])
         return [record()]
 
     monkeypatch.setattr(cli.driver, "run", run)
     files = ["--anno", "anno.json", "--gen", "gen.json", "--out", str(tmp_path)]
     shown = CliRunner().invoke(cli.app, ["run", *files]).output
     assert "gpu 3 (NVIDIA H100, GPU-1234, of node7) was taken out of use: \\x1b[2J12 numbers are wrong" in shown
-    write_end(tmp_path, {}, [])
+    write_end(tmp_path, {}, {}, [])
     assert read_out_of_use(tmp_path) == []

@@ -239,6 +239,7 @@ def test_a_pair_whose_files_have_changed_is_measured_again_and_no_other(tmp_path
     assert run_again(tmp_path).status is Status.BAD_SOURCE
     (tmp_path / "candidate.py").write_text(source(steps=10))
     kept = run_again(tmp_path)
+    assert read_run_info(tmp_path / "out")["statistics"]["total"]["failed"] == 1
     assert (kept.status, kept.candidate_num_inference_steps) == (Status.CONFIG_MISMATCH, 10)
     assert run_again(tmp_path) == kept
     (tmp_path / "reference.py").write_text(source(steps=5))

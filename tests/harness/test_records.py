@@ -115,7 +115,9 @@ def test_the_users_own_words_are_kept_as_they_are(tmp_path):
 
 def test_what_is_said_of_a_lost_device_is_escaped(tmp_path):
     write_run_info(tmp_path, INFO, [])
-    write_end(tmp_path, {}, ["gpu-0: \x1b[2J"])
+    write_end(tmp_path, {"verdicts": 1}, {"confidence": 0.95}, ["gpu-0: \x1b[2J"])
+    assert read_run_info(tmp_path)["spent"] == {"verdicts": 1}
+    assert read_run_info(tmp_path)["statistics"] == {"confidence": 0.95}
     assert read_run_info(tmp_path)["out_of_use"] == [r"gpu-0: \x1b[2J"]
 
 
@@ -203,6 +205,17 @@ def test_a_run_that_goes_on_can_be_read(tmp_path):
     with ResultSet.open(tmp_path, INFO, ORDER) as results:
         results.append(record(prompt_id="c"), [], [])
         assert [kept.prompt_id for kept in ResultSet.load(tmp_path)] == ["c", "b"]
+
+
+def test_a_result_set_is_read_pair_by_pair_with_its_rows(tmp_path):
+    write_run(tmp_path, ids=["b"])
+    with ResultSet.open(tmp_path, INFO, ORDER) as results:
+        results.append(record(prompt_id="c"), batches(1), images(4))  # a part, and the other is in the tables
+        results.append(judged(unmeasured(Status.TIMEOUT, prompt_id="a"), STRICT), [], [])
+        read = list(ResultSet.measurements(tmp_path))
+    assert [kept for kept, _, _ in read] == ResultSet.load(tmp_path)
+    assert [rows for _, rows, _ in read] == [batches(1), [], batches()]
+    assert [rows for _, _, rows in read] == [images(4), [], images()]
 
 
 def test_two_runs_cannot_write_to_one_folder(tmp_path):

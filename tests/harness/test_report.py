@@ -6,12 +6,13 @@ from rich.console import Console
 
 from actors.messages import Progress, Status
 from actors.model_config import ModelConfig
-from harness.judge import judged, summarise
+from harness.judge import judged
 from harness.modelfile import compare_model_configs
 from harness.report import text
 from harness.report.display import LiveDisplay, LogDisplay, NullDisplay, Tally, make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
-from tests.harness.record_samples import STRICT, record, unmeasured
+from harness.run_statistics import summarise
+from tests.harness.record_samples import FIXED, STRICT, record, unmeasured
 
 HOSTILE = (
     "\x1b[31mred\x1b[0m \x1b]0;title\x07[bold]x[/bold] :smile: \x9b2J\u202etxt.exe\nnext\r\tline\x00" + " word" * 200
@@ -99,14 +100,77 @@ def test_a_column_without_a_value_is_left_out():
 
 def test_the_statistics_hold_totals_and_groups():
     shown = report(80)
-    assert "5 tasks: 1 passed (20.0%), 3 failed, 1 inconclusive" in shown
+    assert "5 tasks: 1 passed, 1 inconclusive, 3 failed\npass rate 20.0% to 40.0%, no interval (one baseline)" in shown
     assert "mean achievement rate of hard tasks: 100.0% (of 1)" in shown
     assert "verdicts on which the strict and the fixed protocol differ: 2" in shown
     assert re.search(r"^difficulty hard +1 +1 +0 +0 +100\.0% +100\.0%", shown, re.MULTILINE)
     assert re.search(r"^method DeepCache +4 +1 +3 +0 +25\.0%", shown, re.MULTILINE)
-    assert re.search(r"^method none +1 +0 +0 +1 ", shown, re.MULTILINE)
+    assert re.search(r"^method none +1 +0 +0 +1 +0% to 100%", shown, re.MULTILINE)
     assert re.search(r"^status config_mismatch +1 ", shown, re.MULTILINE)
     assert re.search(r"^reason latency +1 ", shown, re.MULTILINE)
+
+
+def several(criteria, count=8):
+    """Pairs with a baseline each: the first two are in doubt, and all the others pass."""
+    doubt = {"speedup_low": 1.4, "speedup_mean_over_mean": 1.61}
+    return [
+        record(criteria, prompt_id=str(n), baseline_sha256=str(n), **(doubt if n < 2 else {})) for n in range(count)
+    ]
+
+
+def lines_of_the_summary(records):
+    at = console(80)
+    print_summary(at, summarise(records))
+    return printed(at).partition("actors' time")[0].splitlines()[1:-1]
+
+
+def test_the_summary_says_how_sure_the_pass_rate_and_the_verdicts_are():
+    rate = summarise(several(STRICT)).total.pass_rate
+    assert lines_of_the_summary(several(STRICT)) == [
+        "8 tasks: 6 passed, 2 inconclusive, 0 failed",
+        f"pass rate 75.0% to 100.0%, 95% interval {text.span(rate.interval_low, rate.interval_high)} (by 8 baselines)",
+        "verdicts on which the strict and the fixed protocol differ: 2",
+        "at most 0.2 false passes are expected",
+        "each interval of a pair holds with 95%, 2 of them together with at least 90%",
+    ]
+
+
+def test_the_summary_of_the_fixed_protocol_has_the_strict_pass_rate_beside_its_own():
+    lines = lines_of_the_summary(several(FIXED))
+    assert lines[:2] == ["8 tasks: 8 passed, 0 inconclusive, 0 failed", "pass rate 100.0% by point values"]
+    assert lines[2].startswith("strict pass rate 75.0% to 100.0%, 95% interval ")
+    assert not any("false passes" in line for line in lines)
+
+
+def test_pairs_with_a_single_demand_have_no_joint_confidence():
+    assert not any("together" in line for line in lines_of_the_summary([record(req_speedup=None)]))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_fixed_protocol_says_what_the_strict_verdict_would_be(width):
+    at = console(width)
+    print_pairs(at, several(FIXED, 3))
+    shown = printed(at)
+    assert re.match(r"0 .*PASS +INCONCLUSIVE, speedup ", line_of("0 ", shown))
+    assert "INCONCLUSIVE" not in line_of("2 ", shown)
+    print_pairs(at, several(STRICT, 3))
+    assert "Strict" not in printed(at).removeprefix(shown)
+
+
+def test_the_log_says_what_the_strict_verdict_would_be():
+    at = console(80)
+    with LogDisplay(at) as display:
+        display.start(1, 0)
+        display.finished(several(FIXED)[0])
+    assert "[1/1] 0: PASS (strict: INCONCLUSIVE, speedup): " in printed(at)
+
+
+def test_a_strict_verdict_is_named_only_where_the_fixed_one_differs():
+    bad = {"quality_loss": 0.06, "quality_loss_low": 0.04, "quality_loss_high": 0.08}
+    assert text.why_and_strict(record(FIXED, **bad)) == "quality (strict: INCONCLUSIVE, quality)"
+    worse = record(FIXED, speedup_mean_over_mean=1.4)
+    assert text.why_and_strict(worse) == "speedup (strict: PASS)"
+    assert text.why_and_strict(record(FIXED)) == text.strict(record(speedup_mean_over_mean=1.4)) == ""
 
 
 def test_the_summary_says_what_the_time_went_into_and_what_to_beware_of():
@@ -141,7 +205,8 @@ def test_no_records_are_reported_too():
     at = console()
     print_pairs(at, [])
     print_summary(at, summarise([]))
-    assert "0 tasks: 0 passed (-)" in printed(at)
+    assert "0 tasks: 0 passed, 0 inconclusive, 0 failed" in printed(at)
+    assert "rate" not in printed(at).partition("Tasks")[0]
 
 
 def test_a_comparison_shows_both_sides_and_marks_what_differs():
@@ -186,6 +251,9 @@ def test_plain_text(given, expected):
 
 def test_numbers_are_rounded_for_people():
     assert text.percent(-0.0001) == "0.0%"
+    assert [text.span(None, 0.1), text.span(0.25, 0.25), text.span(0.25, 0.35)] == ["-", "25.0%", "25.0% to 35.0%"]
+    assert [text.level(value) for value in (0.95, 0.999, 1 - 2 * (1 - 0.95))] == ["95%", "99.9%", "90%"]
+    assert [text.at_most(value) for value in (12 * 0.025, 11 * 0.025, 0.025)] == ["0.3", "0.3", "0.1"]
     assert [text.seconds(value) for value in (None, 0.0123, 0.9996, 1.234, 85.0, 1234.5)] == [
         "-",
         "12.3 ms",
