@@ -79,6 +79,7 @@ def print_pairs(console: Console, records: Sequence[PairRecord]) -> None:
         console.print(_pairs(records, columns))
         _print_details(console, records)
     for line in _footnotes(records):
+        console.print()
         console.print(Text(line))
 
 
