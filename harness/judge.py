@@ -18,6 +18,7 @@ from harness.stats import Interval
 
 NOT_THE_CANDIDATES_FAULT = frozenset({Status.MISSING_TASK, Status.BASELINE_FAILED, Status.INFRASTRUCTURE})
 Part = TypeVar("Part", Figures, Demands)
+NO_INTERVAL = "there is no interval yet, more batches are needed"
 NOT_GIVEN = "not given"  # the group of tasks without a level, or without a difficulty
 
 
@@ -235,7 +236,7 @@ def _sentence(scale: _Scale, value: Interval, limit: float, verdict: Verdict) ->
     write = _writer(scale, numbers, limit)
     if value.low is None or value.high is None:
         figures = f"{scale.name} {write(value.value)} against {write(limit)}"
-        return f"{figures}: there is no interval yet, more batches are needed"
+        return f"{figures}: {NO_INTERVAL}"
     interval = "" if value.low == value.high else f" ({write(value.low)} to {write(value.high)})"
     return f"{scale.name} {write(value.value)}{interval} {scale.phrases[verdict]} {write(limit)}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.messages import Layout, Status
 from harness.evaluation import refigured
-from harness.judge import Criteria, judged
+from harness.judge import NO_INTERVAL, Criteria, judged
 from harness.records import PairRecord, Protocol, RareLosses, Reason, Verdict
 from harness.result_set import RawValues, ResultSet
 
@@ -59,7 +59,10 @@ def judged_again(
     except ValueError as error:
         again = judged(asked, criteria)
         note = f"the figures are those that were stored, since they cannot be computed again: {error}"
-    return replace(again, detail=f"{again.detail}; {note}") if note else again
+    if note is None:
+        return again
+    instead = again.detail.replace(NO_INTERVAL, note)  # more batches would not make one
+    return replace(again, detail=instead if instead != again.detail else f"{again.detail}; {note}")
 
 
 def _not_stored(again: PairRecord, before: PairRecord, raw: RawValues) -> str | None:
@@ -67,9 +70,9 @@ def _not_stored(again: PairRecord, before: PairRecord, raw: RawValues) -> str | 
     if again.verdict is not Verdict.INCONCLUSIVE or again.status is not Status.MEASURED or before.starts is not None:
         return None
     if again.layout is Layout.BLOCKS and any(row.block is None for row in raw.batches):
-        return "an older version measured three blocks, and no interval can be made of so few"
+        return "there is no interval, since an older version measured three blocks, which are too few"
     if again.reason is Reason.LATENCY:
-        return "an older version did not time the baseline at other moments, so a latency has no interval"
+        return "there is no interval, since an older version did not time the baseline at other moments"
     if again.reason is Reason.QUALITY and again.rare_losses is RareLosses.BOUND:
         return "an older version did not store how much an image can lose, so 100% is taken"
     return None
