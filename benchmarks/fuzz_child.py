@@ -57,6 +57,10 @@ class AnsweringChild(Child):
         self._channel.answer = getattr(self.answers, op)
         return super().ask(op, *rest, **named)
 
+    def _take_output(self) -> bool:
+        """It has printed all that it prints."""
+        return False
+
     def pause(self, op: str = "pause") -> None:
         """There is nothing to stop."""
 

@@ -22,9 +22,10 @@ from actors.model_config import ModelConfig
 from actors.protocol import Channel, ChannelClosed, ProtocolError
 from actors.sandbox import Child, ChildFailure
 from actors.side import LoadedSide, check_clocks
-from harness.evaluation import Looks, SourceFacts, Sources, make_record
+from harness.evaluation import SourceFacts, Sources, make_record
+from harness.figures import SequentialDesign
 from harness.judge import Criteria
-from harness.records import PairRecord, Protocol, batches_table, images_table, pairs_table, rows_of
+from harness.records import PairRecord, Protocol, RareLosses, batches_table, images_table, pairs_table, rows_of
 from harness.report import text
 from harness.report.display import LogDisplay
 from harness.report.summary import print_pairs, print_summary
@@ -42,7 +43,9 @@ REQUIREMENT = Requirement(speedup=1.5, latency_s=1.0)
 PAIR = Pair(Task("7", "context", Difficulty.HARD, 3, Path("r.py"), Path("b.py"), REQUIREMENT), Path("c.py"))
 SOURCES = Sources(SourceFacts("ab" * 32, CONFIG), SourceFacts("cd" * 32, CONFIG), SourceFacts("ef" * 32, CONFIG))
 CRITERIA = Criteria(Protocol.STRICT, 0.05)
-LOOKS = Looks(0.95, len(BATCHES))
+# So few images exclude no rare losses, and then no candidate could pass.
+DESIGN = SequentialDesign(0.95, len(BATCHES), rare_losses=RareLosses.ASSUME_NONE)
+STRETCHES_S = (0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.51)  # of the baseline, for a latency
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
@@ -136,7 +139,7 @@ def judged_pair(said: Answers) -> tuple[PairRecord, Outcome]:
     """The record of a pair whose candidate answers so, with an honest baseline; and the outcome that it is made of."""
     with AnsweringChild(said) as child:
         outcome = measured(child)
-    record = make_record(PAIR, SOURCES, outcome, CRITERIA, LOOKS, NOON)
+    record = make_record(PAIR, SOURCES, outcome, CRITERIA, DESIGN, NOON)
     require_short("a detail", record.detail, MOST_DETAIL)
     return record, outcome
 
@@ -169,6 +172,7 @@ def measured(child: Child) -> Outcome:
         batches=tuple(rows),
         images=images,
         layout=Layout.INTERLEAVED,
+        stretches_s=STRETCHES_S,
         stopped=Stopped.BOUND,
         log=log,
         wall_s=1.0,

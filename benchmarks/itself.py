@@ -66,6 +66,7 @@ def findings(records: Sequence[PairRecord]) -> list[str]:
         interval = "no interval" if low is None else f"({low:.4f} to {high:.4f})"
         batches = f"{record.batches_measured} batches"
         lines.append(f"{record.prompt_id}  {record.speedup:.4f}  {interval}  {batches}{'' if held else '  misses 1'}")
+    whose = "starts of the file" if all(record.covers_restarts for record in measured) else "the processes that ran"
     errors = [abs(record.speedup - 1) for record in measured if record.speedup is not None]
     if not errors:
         return [*lines, "nothing was measured"]
@@ -74,7 +75,8 @@ def findings(records: Sequence[PairRecord]) -> list[str]:
     return [
         *lines,
         f"{len(measured)} of {len(records)} measured: median |speedup - 1| {statistics.median(errors):.2%}, "
-        f"worst {max(errors):.2%}; {missed} intervals miss 1; {passed} pass a requirement of {REQUIRED:g}x",
+        f"worst {max(errors):.2%}; {missed} intervals (about {whose}) miss 1; "
+        f"{passed} pass a requirement of {REQUIRED:g}x",
     ]
 
 

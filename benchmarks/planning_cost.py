@@ -19,7 +19,7 @@ import typer
 
 from actors.messages import Job
 from harness.config import Config
-from harness.planning import FileReader, files_of, plan_pair
+from harness.planning import FileReader, files_of, plan_pair, sequential_design
 from harness.tasks import load_pairs
 
 BASELINE = """
@@ -83,9 +83,9 @@ def plan(folder: Path) -> tuple[float, int]:
     """The seconds that planning takes, and the jobs that it ends in."""
     pairs, config = load_pairs(folder / "anno.json", folder / "gen.json"), Config()
     start = time.perf_counter()
-    reader = FileReader(config)
+    design, reader = sequential_design(config), FileReader(config)
     reader.prefetch(files_of(pairs))
-    planned = [plan_pair(pair, "secret", config, reader) for pair in pairs]
+    planned = [plan_pair(pair, "secret", config, design, reader) for pair in pairs]
     return time.perf_counter() - start, sum(isinstance(one.next, Job) for one in planned)
 
 

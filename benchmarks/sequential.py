@@ -43,7 +43,7 @@ from actors.model_config import differences, live_config
 from actors.tiers import link_models
 from harness.config import Config, load_config
 from harness.embedded import EMBEDDED_SCORERS
-from harness.planning import FileReader, captions_of, draw_secret, measuring_plan
+from harness.planning import FileReader, captions_of, draw_secret, measuring_plan, sequential_design
 from harness.requirement import Requirement
 from harness.tasks import Pair, load_pairs
 
@@ -83,7 +83,7 @@ def evaluate(pair: Pair, prompts: Draw, reader: FileReader, result: Result) -> N
         clip_score = load_clip(reader.config)
     with clock(result, "warmup"):
         for model in (baseline, candidate):
-            run_batches(model, prompts.warmup[:WARMUP_BATCHES])
+            run_batches(model, prompts.warmup[0][:WARMUP_BATCHES])
     with clock(result, "timed"):
         baseline_s, baseline_images = run_batches(baseline, prompts.timed)
         candidate_s, candidate_images = run_batches(candidate, prompts.timed)
@@ -225,7 +225,8 @@ def main(
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     reader = FileReader(settings)
     # The same prompts for all pairs, as in the protocol that this shows.
-    plan = replace(measuring_plan("all", Requirement(), draw_secret(settings), settings), repeats=0)
+    plan = measuring_plan("all", Requirement(), draw_secret(settings), settings, sequential_design(settings))
+    plan = replace(plan, starts=1, repeats=0)
     prompts = draw(captions_of(settings), plan, Layout.INTERLEAVED)
     todo = [pair for pair in load_pairs(anno.absolute(), gen.absolute(), settings.task_keys) if isinstance(pair, Pair)]
     todo = todo[:pairs]

@@ -19,15 +19,15 @@ from harness.calibrate import calibrate as measure_against_itself
 from harness.calibration import CalibrationError, read_calibration, require_place, write_calibration
 from harness.captions import CaptionsError
 from harness.config import ConfigError, load_config, require_limits
-from harness.judge import Criteria, judged
 from harness.modelfile import ModelFileError, ReaderError, compare_model_configs
-from harness.planning import ModelNotFound
-from harness.records import Protocol
+from harness.planning import ModelNotFound, too_few_images
+from harness.records import Protocol, RareLosses
+from harness.rejudge import rejudge
 from harness.report.calibration import CalibrationDisplay, print_apart, print_calibration
+from harness.report.changes import print_changes
 from harness.report.display import make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
 from harness.report.text import plain
-from harness.result_set import ResultSet
 from harness.run_info import ResultSetError, read_out_of_use
 from harness.run_statistics import summarise
 from harness.tasks import TaskError
@@ -70,6 +70,7 @@ def run(
     """Measure and judge every pair of an annotation file and a generated file."""
     settings = load_config(config, overrides)
     calibration = read_calibration(settings.pool.calibration) if settings.pool.calibration else None
+    _warn(too_few_images(settings))
     with interruptible(KEPT), make_display(console) as display:
         records = driver.run(anno, gen, out, settings, display, shlex.join(sys.argv))
     print_pairs(console, records)
@@ -110,6 +111,8 @@ def evaluate(
 ) -> None:
     """Measure and judge one pair; exit with 1 unless it passes."""
     settings = load_config(config, overrides)
+    require_limits(req_speedup=req_speedup, req_latency_s=req_latency_s, max_quality_loss=max_quality_loss)
+    _warn(too_few_images(settings, max_quality_loss))
     with interruptible(NOT_KEPT), make_display(console) as display:
         record = driver.evaluate(
             baseline,
@@ -133,15 +136,19 @@ def judge(
     folder: Annotated[Path, typer.Argument(help="A result set.")],
     max_quality_loss: QualityLimit = None,
     protocol: Annotated[Protocol | None, typer.Option(help="strict or fixed; else as in the run.")] = None,
+    rare_losses: Annotated[
+        RareLosses | None, typer.Option(help="As evaluation.rare_losses; else as in the run, or bound.")
+    ] = None,
 ) -> None:
-    """Judge a result set again, with other limits and without a GPU. The result set stays as it is."""
+    """Judge a result set again by today's rules, with other limits and without a GPU, and say what changed.
+
+    The result set stays as it is. It may be of an older version.
+    """
     require_limits(max_quality_loss=max_quality_loss)
-    records = ResultSet.load(folder)
-    evaluation = ResultSet.config(folder)["evaluation"]
-    limit = evaluation["max_quality_loss"] if max_quality_loss is None else max_quality_loss
-    criteria = Criteria(protocol or Protocol(evaluation["protocol"]), limit)
-    again = [judged(record, criteria) for record in records]
+    pairs = rejudge(folder, max_quality_loss=max_quality_loss, protocol=protocol, rare_losses=rare_losses)
+    again = [pair.after for pair in pairs]
     print_pairs(console, again)
+    print_changes(console, pairs)
     print_summary(console, summarise(again))
 
 
@@ -183,6 +190,11 @@ def doctor() -> None:
     print_findings(console, findings)
     if not all(finding.works for finding in findings if finding.needed):
         raise typer.Exit(1)
+
+
+def _warn(problem: str | None) -> None:
+    if problem is not None:
+        errors.print(f"warning: {problem}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 class Interrupted(BaseException):

@@ -18,7 +18,9 @@ from actors.machine import cpu_name, gpu_names, installed_versions
 from actors.messages import SandboxSpec
 from actors.sandbox import tier_problem
 from actors.tiers import TIERS, visible_paths
+from harness.config import Config
 from harness.embedded import EMBEDDED_CAPTIONS, EMBEDDED_PIPELINES, EMBEDDED_SCORERS
+from harness.planning import least_images, too_few_images
 
 GIB = 2**30
 MEMORY_NEEDED = 4 * GIB  # Ray, an actor and three children on the embedded models
@@ -54,7 +56,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Looks at everything, in the order in which people ask."""
-    looks: list[Callable[[], Iterator[Finding]]] = [_devices, _memory, _sandbox, _models, _versions]
+    looks: list[Callable[[], Iterator[Finding]]] = [_devices, _memory, _sandbox, _models, _prompts, _versions]
     return [finding for look in looks for finding in look()]
 
 
@@ -116,6 +118,18 @@ def _models() -> Iterator[Finding]:
     for name, path in {**EMBEDDED_PIPELINES, **EMBEDDED_SCORERS, **EMBEDDED_CAPTIONS}.items():
         text = str(path) if path.exists() else f"{path} is missing; install diffharness again"
         yield Finding(name, path.exists(), text, needed=True)
+
+
+def _prompts() -> Iterator[Finding]:
+    """Whether a candidate can pass with the default number of prompts, and with how many it can at least."""
+    settings = Config()
+    problem, (half, whole) = too_few_images(settings), least_images(settings, settings.evaluation.max_quality_loss)
+    text = problem or (
+        f"{settings.evaluation.prompts} by default (evaluation.prompts); no candidate can pass with fewer than {half} "
+        f"if one image can lose half of its score, and {whole} if it can lose all, unless evaluation.rare_losses is "
+        "assume_none"
+    )
+    yield Finding("prompts", problem is None, text)
 
 
 def _versions() -> Iterator[Finding]:

@@ -38,10 +38,11 @@ from harness.planning import (
     sequential_design,
 )
 from harness.records import PairRecord
+from harness.rejudge import intervals_of_passed
 from harness.report.display import Display, NullDisplay
 from harness.requirement import read_requirement
 from harness.result_set import ResultSet, UnstorableError
-from harness.run_info import read_run_info, write_end
+from harness.run_info import read_continued, write_end
 from harness.run_statistics import summarise
 from harness.tasks import Difficulty, Pair, Task, load_pairs
 
@@ -53,12 +54,12 @@ def run(
 
     A record of a pair whose model files have changed since, or whose measuring failed through no fault of theirs, is
     replaced. command: what run.json says the run was started with. Returns all records of the result set.
-    Raises TaskError, ConfigError, CaptionsError, ReaderError, ResultSetError and PoolError before anything is
-    measured, and ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that a later run
-    continues.
+    Raises TaskError, ConfigError, CalibrationError, CaptionsError, ReaderError, ResultSetError and PoolError before
+    anything is measured, and ResultSetError where the disk is full; that and KeyboardInterrupt leave a result set that
+    a later run continues.
     """
     pairs = load_pairs(anno, gen, config.task_keys)
-    read_run_info(out)  # a folder that cannot be written to is refused before the captions are read
+    read_continued(out)  # a folder that cannot be written to is refused before the captions are read
     secret, captions = draw_secret(config), captions_of(config)
     design, reader = sequential_design(config), FileReader(config)
     reader.prefetch(files_of(pairs))
@@ -71,7 +72,8 @@ def run(
         display.start(len(planned), len(planned) - len(todo))
         out_of_use = measure(todo, design, reader, captions, display, results.append)
         summary = summarise(ResultSet.load(out))
-        write_end(out, summary.spent.as_dict(), summary.as_dict(), out_of_use)
+        statistics = {**summary.as_dict(), "intervals_of_passed": intervals_of_passed(out)}
+        write_end(out, summary.spent.as_dict(), statistics, out_of_use)
     return ResultSet.load(out)
 
 
@@ -101,7 +103,8 @@ def evaluate(
     reference: the file whose pipeline class, model, scheduler and steps the candidate must share; the baseline where
     it is None. req_speedup: at least, times. req_latency_s: at most, seconds per image. max_quality_loss: at most, as
     a fraction of the baseline's CLIP score; the configuration's where it is None.
-    Raises ConfigError, CaptionsError, ReaderError and PoolError; whatever the files do is a status of the record.
+    Raises ConfigError, CalibrationError, CaptionsError, ReaderError and PoolError; whatever the files do is a status of
+    the record.
     """
     require_limits(req_speedup=req_speedup, req_latency_s=req_latency_s, max_quality_loss=max_quality_loss)
     config = config or Config()

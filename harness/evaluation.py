@@ -112,11 +112,12 @@ def refigured(record: PairRecord, batches: Sequence[BatchRow], images: Sequence[
     """The record with the figures that today's rules find in its rows; as it is if the pair was not measured.
 
     A pair that an older version measured in blocks has no interval any more: it timed three blocks, which cannot tell
-    a slow phase of the machine from a slow side.
+    a slow phase of the machine from a slow side. Raises ValueError if the rows are not those of a measured pair.
     """
     if record.status is not Status.MEASURED:
         return record
-    assert record.layout is not None
+    if record.layout is None:
+        raise ValueError("the record does not say how the batches lie in time (layout)")
     design = design_of(record)
     if record.layout is Layout.BLOCKS and any(row.block is None for row in batches):
         ends = [field.name for field in fields(Figures) if field.name.endswith(("_low", "_high"))]

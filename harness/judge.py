@@ -17,6 +17,7 @@ from harness.stats import Interval
 
 NOT_THE_CANDIDATES_FAULT = frozenset({Status.MISSING_TASK, Status.BASELINE_FAILED, Status.INFRASTRUCTURE})
 Part = TypeVar("Part", Figures, Demands)
+NO_INTERVAL = "there is no interval yet, more batches are needed"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def judge(pair: PairFacts, criteria: Criteria) -> Judgement:
         detail = pair.detail or f"the pair ended with the status {pair.status}"
         return Judgement(verdict, reason, detail, 0.0 if pair.difficulty == "hard" else None, limit)
     findings = _findings(_part(Figures, pair), demands, limit, criteria.protocol)
-    findings = [_with_images_needed(finding, pair, limit) for finding in findings]
+    if criteria.protocol is Protocol.STRICT:
+        findings = [_with_rare_losses(finding, pair, limit) for finding in findings]
     achieved = _achievement_rate(pair, limit, criteria.protocol)
     decisive = _decisive(findings)
     if decisive is not None:
@@ -178,11 +180,15 @@ def _findings(pair: Figures, demands: Demands, limit: float, protocol: Protocol)
     return findings
 
 
-def _with_images_needed(finding: _Finding, pair: PairFacts, limit: float) -> _Finding:
-    """Says how many images it takes if too few of them are what keeps the loss in doubt."""
-    if finding.reason is not Reason.QUALITY or finding.verdict is not Verdict.INCONCLUSIVE:
+def _with_rare_losses(finding: _Finding, pair: PairFacts, limit: float) -> _Finding:
+    """Says that a pass takes rare losses for absent, or how many images it takes to exclude them."""
+    if finding.reason is not Reason.QUALITY or pair.quality_loss is None:
         return finding
-    if pair.rare_losses is not RareLosses.BOUND or pair.largest_loss is None or limit <= 0:
+    if finding.verdict is Verdict.PASS and pair.rare_losses is RareLosses.ASSUME_NONE:
+        return replace(finding, sentence=f"{finding.sentence} (rare_losses: {RareLosses.ASSUME_NONE})")
+    if finding.verdict is not Verdict.INCONCLUSIVE or pair.rare_losses is not RareLosses.BOUND:
+        return finding
+    if pair.largest_loss is None or limit <= 0:
         return finding
     needed = stats.images_needed(pair.largest_loss, limit, design_of(pair).error)
     if pair.images_measured >= needed:
@@ -228,7 +234,7 @@ def _sentence(scale: _Scale, value: Interval, limit: float, verdict: Verdict) ->
     write = _writer(scale, numbers, limit)
     if value.low is None or value.high is None:
         figures = f"{scale.name} {write(value.value)} against {write(limit)}"
-        return f"{figures}: there is no interval yet, more batches are needed"
+        return f"{figures}: {NO_INTERVAL}"
     interval = "" if value.low == value.high else f" ({write(value.low)} to {write(value.high)})"
     return f"{scale.name} {write(value.value)}{interval} {scale.phrases[verdict]} {write(limit)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import posixpath
 import secrets
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.messages import REJECTING, Job, ModelFile, Outcome, Plan, Status
+from harness import stats
 from harness.calibration import read_calibration, start_spread
 from harness.captions import Captions, read_captions, require_enough
 from harness.config import Config, ConfigError
@@ -21,7 +23,6 @@ from harness.judge import Criteria
 from harness.modelfile import ModelFileError, Problem, compare_model_configs, read_source, read_sources
 from harness.records import Demands, Protocol, RareLosses
 from harness.requirement import Requirement
-from harness.stats import LEAST_STRETCHES
 from harness.stopping import MeasureAll, StopWhenKnown
 from harness.tasks import Pair, Unpaired
 
@@ -210,7 +211,7 @@ def measuring_plan(name: str, requirement: Requirement, secret: str, config: Con
         warmup_agreement=settings.agreement,
         burn_in=settings.burn_in,
         starts=settings.restarts,
-        stretches=0 if requirement.latency_s is None else LEAST_STRETCHES,
+        stretches=0 if requirement.latency_s is None else stats.LEAST_STRETCHES,
         batches=settings.prompts // settings.batch_size,
         repeats=settings.max_repeats,
         profile=settings.profile,
@@ -232,6 +233,52 @@ def sequential_design(config: Config) -> SequentialDesign:
     planned = settings.prompts // settings.batch_size
     rare_losses = RareLosses(settings.rare_losses)
     return SequentialDesign(settings.confidence, planned, settings.restarts, spread, rare_losses)
+
+
+def least_images(config: Config, limit: float) -> tuple[int, int]:
+    """With how many images a candidate can pass at least: if one image can lose half of its score, and if all of it.
+
+    limit: of the mean loss, above 0. Raises CalibrationError.
+    """
+    error = sequential_design(config).error
+    return stats.images_needed(0.5, limit, error), stats.images_needed(1.0, limit, error)
+
+
+def too_few_images(config: Config, max_quality_loss: float | None = None) -> str | None:
+    """Why no candidate can pass with so few prompts, in one line with the mend; None if they suffice.
+
+    max_quality_loss: what pairs are judged by if their tasks give no limit; the configuration's if it is None. How much
+    one image can lose is measured in the run. Before it both are told: half of its score, and all of it. Raises
+    CalibrationError.
+    """
+    settings = config.evaluation
+    limit = settings.max_quality_loss if max_quality_loss is None else max_quality_loss
+    bounded = RareLosses(settings.rare_losses) is RareLosses.BOUND
+    if Protocol(settings.protocol) is not Protocol.STRICT or not bounded:
+        return None
+    assume = "evaluation.rare_losses: assume_none"
+    if limit == 0:
+        return f"no candidate can pass with a limit of 0 (evaluation.max_quality_loss): set it higher, or {assume}"
+    half, whole = least_images(config, limit)
+    if settings.prompts >= whole:
+        return None
+    none = "no candidate can pass" if settings.prompts < half else "perhaps no candidate can pass"
+    return (
+        f"{none} with {settings.prompts} prompts: it takes {half} to exclude a mean loss above {limit:.1%} by rare "
+        f"images if one image can lose half of its score, and {whole} if it can lose all; set evaluation.prompts to "
+        f"{_enough_prompts(config, limit)}, or {assume}"
+    )
+
+
+def _enough_prompts(config: Config, limit: float) -> int:
+    """The least number of prompts that suffices if one image can lose all of its score, in whole batches."""
+    size, evaluation = config.evaluation.batch_size, config.evaluation
+    while True:
+        needed = least_images(config.model_copy(update={"evaluation": evaluation}), limit)[1]
+        if evaluation.prompts >= needed:
+            return evaluation.prompts
+        # More batches allow each look less error, and so it may take a few images more.
+        evaluation = evaluation.model_copy(update={"prompts": size * math.ceil(needed / size)})
 
 
 def draw_secret(config: Config) -> str:

@@ -16,6 +16,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -38,13 +39,21 @@ from harness.records import (
     pairs_table,
     rows_of,
 )
-from harness.run_info import LOCK_FILE, ResultSetError, read_run_info, write_run_info
+from harness.run_info import LOCK_FILE, ResultSetError, read_continued, read_run_info, write_run_info
 
 SCHEMAS = {"pairs": PAIRS_SCHEMA, "batches": BATCHES_SCHEMA, "images": IMAGES_SCHEMA}
 
 
 class UnstorableError(ValueError):
     """A record, or the rows of its pair, with values that its table cannot hold."""
+
+
+@dataclass(frozen=True)
+class RawValues:
+    """The timed calls and the images of one pair, in the order in which they were stored."""
+
+    batches: Sequence[BatchRow]
+    images: Sequence[ImageRow]
 
 
 class ResultSet:
@@ -64,9 +73,9 @@ class ResultSet:
         run_info: plain JSON values; "config" holds the resolved configuration, which a continued run must share.
         order: the prompt ids in the annotation's order.
         Raises ResultSetError where another run holds the folder, where it holds something else or a run of
-        another configuration, and where it cannot be made.
+        another configuration or of an older version, and where it cannot be made.
         """
-        read_run_info(folder)  # raises before anything is written into a folder that is not ours
+        read_continued(folder)  # raises before anything is written into a folder that is not ours
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
@@ -152,22 +161,18 @@ class ResultSet:
     def load(folder: Path) -> list[PairRecord]:
         """The records of a result set in the annotation's order; of one that still runs, those that are in.
 
-        Raises ResultSetError where the folder is missing or holds no result set of this version.
+        What the version that wrote them did not store is None. Raises ResultSetError if the folder is missing or
+        holds no result set of a version that can be read.
         """
         order = _run_info(folder)["prompt_ids"]
         return rows_of(_ordered(_table(folder, "pairs"), order), PairRecord)
 
     @staticmethod
-    def measurements(folder: Path) -> Iterator[tuple[PairRecord, list[BatchRow], list[ImageRow]]]:
-        """Yield every record with the timed calls and the images of its pair, in the annotation's order.
-
-        The tables are read at the first pair, and the rows of a pair are made when it is reached. Both lists are empty
-        where nothing was timed. Raises ResultSetError as `load` does.
-        """
-        records = ResultSet.load(folder)
-        batches, images = _table(folder, "batches"), _table(folder, "images")
-        for record in records:
-            yield record, _rows_of_pair(batches, record, BatchRow), _rows_of_pair(images, record, ImageRow)
+    def raw_values(folder: Path) -> dict[str, RawValues]:
+        """What was measured of each pair that has rows, by prompt id. Raises ResultSetError as `load` does."""
+        _run_info(folder)
+        batches, images = _by_pair(_table(folder, "batches"), BatchRow), _by_pair(_table(folder, "images"), ImageRow)
+        return {name: RawValues(batches.get(name, []), images.get(name, [])) for name in {*batches, *images}}
 
     @staticmethod
     def config(folder: Path) -> dict[str, Any]:
@@ -219,20 +224,40 @@ def _clear_unfinished(folder: Path) -> None:
         else:
             left.unlink()
     for part in folder.glob("parts/*"):
-        if any(_read(part / f"{name}.parquet") is None for name in SCHEMAS):
+        if any(_read(part, name) is None for name in SCHEMAS):
             shutil.rmtree(part)
 
 
-def _read(path: Path) -> pa.Table | None:
-    """The table of one file, None where it cannot be read.
+def _read(folder: Path, name: str) -> pa.Table | None:
+    """One of the tables as today's columns have it, None if its file cannot be read.
 
     Not by `pq.read_table`, which takes folder names such as lr=3 for columns.
     """
     try:
-        with pq.ParquetFile(path) as file:
-            return file.read()
-    except (OSError, pa.ArrowException):
+        with pq.ParquetFile(folder / f"{name}.parquet") as file:
+            return _as_of_today(file.read(), SCHEMAS[name])
+    except (OSError, pa.ArrowException, KeyError):
         return None
+
+
+def _as_of_today(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of the schema: of those that an older version lacks the values are null.
+
+    Raises KeyError for one that is never null, and pa.ArrowException for one of another type.
+    """
+    there = set(table.column_names)
+    columns = [
+        pa.nulls(len(table), field.type) if field.nullable and field.name not in there else table[field.name]
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _by_pair(table: pa.Table, row: type[Row]) -> dict[str, list[Row]]:
+    rows: dict[str, list[Row]] = {}
+    for prompt_id, one in zip(table["prompt_id"].to_pylist(), rows_of(table, row), strict=True):
+        rows.setdefault(prompt_id, []).append(one)
+    return rows
 
 
 def _table(folder: Path, name: str) -> pa.Table:
@@ -241,7 +266,7 @@ def _table(folder: Path, name: str) -> pa.Table:
     new, in_parts = _of_parts(folder, name)
     if not (folder / f"{name}.parquet").exists():
         return new
-    old = _read(folder / f"{name}.parquet")
+    old = _read(folder, name)
     if old is None:
         raise ResultSetError(f"{folder / name}.parquet: cannot be read; give another folder")
     # A part replaces its pair's rows: those of an older record, or those that a merge that was cut off has put there.
@@ -253,15 +278,11 @@ def _of_parts(folder: Path, name: str) -> tuple[pa.Table, pa.Array]:
     """The rows of one of the tables in all parts, and the prompt ids of the parts, of which some may have no rows."""
     tables, prompt_ids = [SCHEMAS[name].empty_table()], []
     for part in folder.glob("parts/*"):
-        rows, pair = _read(part / f"{name}.parquet"), _read(part / "pairs.parquet")
+        rows, pair = _read(part, name), _read(part, "pairs")
         if not part.name.startswith(ASIDE) and rows is not None and pair is not None:
             tables.append(rows)
             prompt_ids += pair["prompt_id"].to_pylist()
     return pa.concat_tables(tables), pa.array(prompt_ids, pa.string())
-
-
-def _rows_of_pair(table: pa.Table, record: PairRecord, row: type[Row]) -> list[Row]:
-    return rows_of(table.filter(pc.equal(table["prompt_id"], record.prompt_id)), row)
 
 
 def _ordered(table: pa.Table, order: Sequence[str]) -> pa.Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.escaped import escaped
 from harness.durable import ASIDE, replace_json
-from harness.records import SCHEMA_VERSION
+from harness.records import READABLE_VERSIONS, SCHEMA_VERSION
 
 LOCK_FILE = ".lock"
 SHOWN_DIFFERENCES = 8
@@ -22,7 +22,7 @@ class ResultSetError(ValueError):
 def read_run_info(folder: Path) -> dict[str, Any] | None:
     """What run.json says; None where the folder is missing or empty.
 
-    Raises ResultSetError where the folder holds something else than a result set of this version.
+    Raises ResultSetError if the folder holds something else than a result set of a version that can be read.
     """
     path = folder / "run.json"
     try:
@@ -39,10 +39,22 @@ def read_run_info(folder: Path) -> dict[str, Any] | None:
         raise ResultSetError(f"{path}: cannot be read: {error}; give another folder") from None
     if not isinstance(info, dict) or not {"schema_version", "config", "prompt_ids"} <= info.keys():
         raise ResultSetError(f"{path}: not written by diffharness; give another folder")
-    if info["schema_version"] != SCHEMA_VERSION:
+    if info["schema_version"] not in READABLE_VERSIONS:
         raise ResultSetError(
-            f"{path}: schema_version is {info['schema_version']}, and this diffharness knows {SCHEMA_VERSION}; "
-            "give another folder, or use the diffharness that wrote it"
+            f"{path}: schema_version is {info['schema_version']}, and this diffharness reads "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}; give another folder, or use the diffharness that wrote it"
+        )
+    return info
+
+
+def read_continued(folder: Path) -> dict[str, Any] | None:
+    """As `read_run_info`, of a result set that is to be written to: that of an older version can only be read."""
+    info = read_run_info(folder)
+    if info is not None and info["schema_version"] != SCHEMA_VERSION:
+        raise ResultSetError(
+            f"{folder / 'run.json'}: schema_version is {info['schema_version']}, and this diffharness writes "
+            f"{SCHEMA_VERSION}: the result set can be read and judged again, and not be continued. Give another --out, "
+            "or continue it with the diffharness that wrote it"
         )
     return info
 
@@ -53,7 +65,7 @@ def write_run_info(folder: Path, run_info: Mapping[str, Any], order: Sequence[st
     Raises ResultSetError where the later one has another configuration.
     """
     new = json.loads(json.dumps(run_info))  # as it will read back: tuples are lists
-    before = read_run_info(folder)
+    before = read_continued(folder)
     if before is None:
         info = {"schema_version": SCHEMA_VERSION, **new, "resumed": []}
     else:
@@ -69,7 +81,7 @@ def write_end(folder: Path, spent: Mapping[str, Any], statistics: Mapping[str, A
     spent, statistics: plain JSON values, over all runs in this folder.
     """
     end = {"spent": spent, "statistics": statistics, "out_of_use": [escaped(line) for line in out_of_use]}
-    replace_json(folder / "run.json", {**(read_run_info(folder) or {}), **end})
+    replace_json(folder / "run.json", {**(read_continued(folder) or {}), **end})
 
 
 def read_out_of_use(folder: Path) -> list[str]:

@@ -156,12 +156,12 @@ def false_coverage_level(records: Sequence[PairRecord]) -> float | None:
 
 
 def fcr_intervals(
-    records: Sequence[PairRecord], interval_at: Callable[[PairRecord, float], Interval | None]
-) -> dict[str, Interval | None]:
+    records: Sequence[PairRecord], interval_at: Callable[[PairRecord, float], Interval]
+) -> dict[str, Interval]:
     """Return an interval of every passed pair at `false_coverage_level`, by prompt id.
 
     interval_at: computes the interval of a pair's figure at a joint confidence from its stored batches
-    (`ResultSet.measurements`), since a record has its interval at one confidence only.
+    (`ResultSet.raw_values`), since a record has its interval at one confidence only.
     """
     level = false_coverage_level(records)
     if level is None:

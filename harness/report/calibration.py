@@ -12,11 +12,14 @@ from rich.text import Text
 from harness.calibration import (
     Calibration,
     CalibrationRow,
+    Suggestion,
     apart,
     distinguishable,
     rows_for_run,
     suggest,
+    suggest_starts,
     worst_noise,
+    worst_spread,
 )
 from harness.config import Config, Evaluation
 from harness.records import PairRecord
@@ -50,20 +53,27 @@ def print_calibration(console: Console, calibration: Calibration, config: Config
         console.print(Text(text.plain(what, DETAIL_LENGTH), style="red"))
     if not rows:
         return
+    starts = max(len(row.start_means) for row in rows)
+    measured = f"{starts} starts of both processes with {calibration.batches} batches of each side"
     level = f"intervals of {100 * calibration.confidence:g}%"
-    console.print(Text(f"{calibration.baseline} against itself, {calibration.batches} batches of each side, {level}"))
+    console.print(Text(f"{calibration.baseline} against itself, {measured}, {level}"))
     for line in _devices(rows):
         console.print(Text(line))
-    console.print()
-    console.print(_rows_table(rows))
-    console.print()
-    console.print(Text("Smallest difference of speedup that shows after so many batches, on the noisiest device"))
-    console.print(_differences_table(rows, calibration.confidence))
+    for title, table in (
+        ("What single batches vary by", _rows_table(rows)),
+        ("What starts of the same files vary by", _starts_table(rows, calibration.batches)),
+        (
+            "Smallest difference of speedup that shows after so many batches, on the noisiest device",
+            _differences_table(rows, calibration.confidence),
+        ),
+    ):
+        console.print()
+        console.print(Text(title))
+        console.print(table)
     for line in (*_unlike_itself(rows), *_agreement(rows, config.pool.tolerance)):
         console.print()
         console.print(Text(line))
-    console.print()
-    _print_suggestion(console, rows, config.evaluation)
+    _print_suggestions(console, calibration, config.evaluation)
 
 
 def print_apart(console: Console, calibration: Calibration, records: Sequence[PairRecord], config: Config) -> None:
@@ -114,11 +124,35 @@ def _rows_table(rows: Sequence[CalibrationRow]) -> Table:
     return table
 
 
+def _starts_table(rows: Sequence[CalibrationRow], batches: int) -> Table:
+    """Of each row the spread between starts, and what follows for a run that has no calibration."""
+    titles = ("Std of starts", "df", "Started last is slower by", "Start takes", "Batches a start")
+    table = _table("Batch", "Actor", *titles)
+    for row in rows:
+        table.add_row(
+            str(row.batch_size),
+            row.actor,
+            _fine_percent(row.spread.std),
+            str(row.spread.df),
+            f"{_fine_percent(row.order_effect)} ± {_fine_percent(row.order_error)}",
+            text.seconds(row.restart_s),
+            str(row.batches_per_start(batches)),
+        )
+    return table
+
+
 def _differences_table(rows: Sequence[CalibrationRow], confidence: float) -> Table:
-    table = _table("Batch", *(f"{batches} batches" for batches in AFTER_BATCHES))
+    """What can be told of the two processes that run, and, with this calibration, of the files."""
+    table = _table("Batch", "Speedup of", *(f"{batches} batches" for batches in AFTER_BATCHES))
+    spreads = worst_spread(rows, confidence)
     for size, noise in worst_noise(rows).items():
-        cells = (_fine_percent(distinguishable(noise, batches, confidence)) for batches in AFTER_BATCHES)
-        table.add_row(str(size), *cells)
+        for name, spread, starts in (
+            ("two processes", None, 1),
+            ("files, 1 start", spreads[size], 1),
+            ("files, 2 starts", spreads[size], 2),
+        ):
+            found = [distinguishable(noise, batches, confidence, spread, starts) for batches in AFTER_BATCHES]
+            table.add_row(str(size), name, *map(_fine_percent, found))
     return table
 
 
@@ -127,8 +161,8 @@ def _unlike_itself(rows: Sequence[CalibrationRow]) -> Iterator[str]:
     if unlike:
         where = ", ".join(f"{_fine_ratio(row.speedup)} in batches of {row.batch_size} on {row.actor}" for row in unlike)
         yield (
-            f"The file is not as fast as itself: {where}. That is chance, or two processes of one file differ for as "
-            "long as they live, which no interval covers: do not trust speedups as near to 1 as that."
+            f"The file is not as fast as itself: {where}. That is chance, or the process that is started last is "
+            "slower. With this calibration, the intervals of a run are wider by as much."
         )
 
 
@@ -145,19 +179,35 @@ def _agreement(rows: Sequence[CalibrationRow], tolerance: float) -> Iterator[str
         yield f"All actors take the same time per image, to within {text.percent(tolerance)} (pool.tolerance)."
 
 
-def _print_suggestion(console: Console, rows: Sequence[CalibrationRow], settings: Evaluation) -> None:
-    found = suggest(worst_noise(rows), settings)
-    wanted = text.percent(settings.half_width)
-    size, batches = found.batch_size, found.batches
-    if found.half_width == settings.half_width:
-        reached = f"Batches of {size} tell speedups {wanted} apart (evaluation.half_width) after {batches} of them:"
-    else:
-        reached = (
-            f"No batch size tells speedups {wanted} apart (evaluation.half_width) after {batches} batches. Those of "
-            f"{size} tell {text.percent(found.half_width)} apart:"
-        )
-    keys = {"batch_size": size, "prompts": found.prompts, "half_width": found.half_width}
-    console.print(Text(reached))
+def _print_suggestions(console: Console, calibration: Calibration, settings: Evaluation) -> None:
+    rows, wanted = calibration.rows, settings.half_width
+    found = suggest(worst_noise(rows), worst_spread(rows, calibration.confidence), settings)
+    what = (
+        f"batches of {found.batch_size} in {found.restarts} starts"
+        if found.restarts > 1
+        else (f"batches of {found.batch_size} in one start")
+    )
+    _print_settings(console, f"With this calibration (pool.calibration), {what}", found, wanted)
+    of_size = [row for row in rows if row.batch_size == found.batch_size]
+    alone = suggest_starts(of_size, calibration.batches, settings)
+    each = alone.batches // alone.restarts
+    _print_settings(
+        console, f"Without it, {each} batches of {alone.batch_size} in each of {alone.restarts} starts", alone, wanted
+    )
+
+
+def _print_settings(console: Console, what: str, found: Suggestion, wanted: float) -> None:
+    told = f"tell speedups {text.percent(found.half_width)} apart"
+    if found.half_width > wanted:
+        told += f", and nothing that was tried tells {text.percent(wanted)} apart (evaluation.half_width)"
+    keys = {
+        "batch_size": found.batch_size,
+        "prompts": found.prompts,
+        "restarts": found.restarts,
+        "half_width": found.half_width,
+    }
+    console.print()
+    console.print(Text(f"{what} {told}:"))
     for line in (
         f"evaluation: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}",
         " ".join(f"--set evaluation.{key}={value}" for key, value in keys.items()),

@@ -11,10 +11,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from actors.messages import Status
 from actors.model_config import ModelConfig
 from harness.modelfile import Comparison
 from harness.pass_rate import PassRate
-from harness.records import PairRecord, Protocol, Verdict
+from harness.records import PairRecord, Protocol, RareLosses, Verdict
 from harness.report import text
 from harness.report.display import DETAIL_LENGTH, ID_LENGTH
 from harness.run_statistics import NOT_GIVEN, Counts, Spent, Summary
@@ -79,6 +80,9 @@ def print_pairs(console: Console, records: Sequence[PairRecord]) -> None:
     else:
         console.print(_pairs(records, columns))
         _print_details(console, records)
+    for line in _footnotes(records):
+        console.print()
+        console.print(Text(line))
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -176,6 +180,20 @@ def _print_details(console: Console, records: Sequence[PairRecord]) -> None:
         console.print()
         console.print(Text("Why pairs did not pass, and warnings", style="bold"))
         console.print(grid)
+
+
+def _footnotes(records: Sequence[PairRecord]) -> Iterator[str]:
+    """What the verdicts of measured pairs do not cover, or take for granted."""
+    measured = [record for record in records if record.status is Status.MEASURED]
+    bare = sum(not record.covers_restarts for record in measured)
+    if bare:
+        whose = "The verdicts" if bare == len(measured) else f"{bare} of {len(measured)} verdicts"
+        yield (
+            f"{whose} are about the two processes that ran, not about other starts of the same files: "
+            "see pool.calibration and evaluation.restarts"
+        )
+    if any(record.rare_losses is RareLosses.ASSUME_NONE for record in measured):
+        yield "Losses so rare that the images show none are taken for absent (evaluation.rare_losses: assume_none)"
 
 
 def _totals(summary: Summary) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.messages import BatchRow, ImageRow, Layout, Side, Status, Stopped
 from harness.judge import Criteria, judged
-from harness.records import Figures, PairFacts, PairRecord, Protocol
+from harness.records import Figures, PairFacts, PairRecord, Protocol, RareLosses
 
 STRICT = Criteria(Protocol.STRICT, max_quality_loss=0.05)
 FIXED = Criteria(Protocol.FIXED, max_quality_loss=0.05)
@@ -27,6 +27,7 @@ MEASURED: dict[str, Any] = {
     "quality_loss": 0.004,
     "quality_loss_low": -0.002,
     "quality_loss_high": 0.010,
+    "largest_loss": 0.875,
     "baseline_clip": 31.25,
     "candidate_clip": 31.125,
     "ssim": 0.875,
@@ -35,6 +36,10 @@ MEASURED: dict[str, Any] = {
     "candidate_seconds_per_image": 0.68,
     "candidate_seconds_per_image_low": 0.66,
     "candidate_seconds_per_image_high": 0.70,
+    "rare_losses": RareLosses.BOUND,
+    "starts": 1,
+    "start_order_effect": 0.0013,
+    "covers_restarts": False,
     "batches_measured": 4,
     "batches_planned": 8,
     "batches_repeated": 0,
@@ -97,6 +102,8 @@ def batches(count: int = 2) -> list[BatchRow]:
                     denoiser_calls=50,
                     peak_memory_bytes=None,
                     started_at=1.7e9 + len(rows),
+                    block=0,
+                    started_last=side is Side.CANDIDATE,
                 )
             )
     return rows
@@ -115,6 +122,7 @@ def images(count: int = 8) -> list[ImageRow]:
             candidate_clip=29.5 + index,
             ssim=0.5 + index / 100,
             psnr=20.0 + index,
+            mismatched_clip=3.0 + index / 10,
         )
         for index in range(count)
     ]

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.captions import CaptionsError, read_captions, require_enough
+from harness.config import Evaluation
 
 TEXTS = ["a cat, asleep", "two dogs", "ein Vögelchen"]
 
@@ -81,6 +82,14 @@ def test_a_broken_file_is_named(tmp_path):
 
 
 def test_too_few_captions_are_named_with_the_keys():
-    require_enough(12, 8, 1, 0, 4)
-    with pytest.raises(CaptionsError, match=r"11 captions, and 12 are needed.*evaluation\.prompts"):
-        require_enough(11, 8, 1, 0, 4)
+    settings = Evaluation(prompts=8, batch_size=4, warmup_batches=1, max_warmup_batches=1, burn_in=2, max_repeats=1)
+    require_enough(24, settings)
+    with pytest.raises(CaptionsError, match=r"23 captions, and 24 are needed.*evaluation\.prompts.*burn_in"):
+        require_enough(23, settings)
+
+
+def test_every_start_of_both_processes_takes_captions_of_its_own():
+    settings = Evaluation(prompts=8, batch_size=4, max_warmup_batches=2, burn_in=1, max_repeats=0, restarts=2)
+    require_enough(32, settings)
+    with pytest.raises(CaptionsError, match=r"2 starts \(evaluation\.restarts\)"):
+        require_enough(31, settings)

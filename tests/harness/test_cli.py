@@ -1,5 +1,8 @@
 """What the commands do around the functions that they call."""
 
+import sys
+
+import pytest
 from typer.testing import CliRunner
 
 from actors.messages import Status
@@ -24,6 +27,34 @@ def test_a_limit_in_percent_is_refused(tmp_path):
         done = CliRunner().invoke(cli.app, [*command, "--max-quality-loss", "5"])
         assert isinstance(done.exception, ConfigError)
         assert "0.05 is 5%" in str(done.exception)
+
+
+def test_too_few_prompts_are_warned_of_before_anything_is_measured(monkeypatch):
+    passed = record()
+    monkeypatch.setattr(cli.driver, "evaluate", lambda *_, **__: passed)
+    few = ["eval", "a.py", "b.py", "--set", "evaluation.prompts=8"]
+    assert "warning: no candidate can pass with 8 prompts" in CliRunner().invoke(cli.app, few).stderr
+    assumed = [*few, "--set", "evaluation.rare_losses=assume_none"]
+    assert CliRunner().invoke(cli.app, assumed).stderr == ""
+    strict = ["eval", "a.py", "b.py", "--max-quality-loss", "0.01"]
+    assert "no candidate can pass with 128 prompts" in CliRunner().invoke(cli.app, strict).stderr
+
+
+def test_a_run_warns_of_too_few_prompts_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli.driver, "run", lambda *_: [record()])
+    files = ["--anno", "anno.json", "--gen", "gen.json", "--out", str(tmp_path), "--set", "evaluation.prompts=8"]
+    assert CliRunner().invoke(cli.app, ["run", *files]).stderr.count("no candidate can pass") == 1
+
+
+@pytest.mark.parametrize("command", [["run", "--anno", "a", "--gen", "g", "--out", "o"], ["eval", "a.py", "b.py"]])
+def test_a_calibration_that_cannot_be_read_is_said_in_one_line(command, monkeypatch, tmp_path, capsys):
+    path = tmp_path / "none.json"
+    monkeypatch.setattr(sys, "argv", ["diffharness", *command, "--set", f"pool.calibration={path}"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert f"error: {path}: the calibration cannot be read" in capsys.readouterr().err
 
 
 def test_a_run_ends_with_the_gpus_that_it_lost(tmp_path, monkeypatch):

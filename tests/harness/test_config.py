@@ -43,11 +43,17 @@ def test_overrides_go_before_the_file(tmp_path):
             "evaluation.warmup_batches=9",
             r"evaluation\.max_warmup_batches: .*below evaluation\.warmup_batches, which is 9",
         ),
+        ("evaluation.restarts=33", r"evaluation\.restarts: .*32 batches .* are not one for each start"),
     ],
 )
 def test_numbers_of_batches_that_contradict_each_other_are_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(None, [override])
+
+
+def test_warm_up_calls_agree_within_half_of_the_half_width_unless_it_is_set():
+    assert load_config(None, ["evaluation.half_width=0.01"]).evaluation.agreement == 0.005
+    assert load_config(None, ["evaluation.warmup_agreement=0.3"]).evaluation.agreement == 0.3
 
 
 def test_paths_in_a_file_count_from_its_folder(tmp_path):
@@ -147,6 +153,9 @@ def test_sound_limits_are_taken():
         ("evaluation: {prompts: 0}", "evaluation.prompts"),
         ("evaluation: {prompts: many}", "evaluation.prompts"),
         ("evaluation: {protocol: loose}", "evaluation.protocol"),
+        ("evaluation: {rare_losses: ignore}", "evaluation.rare_losses"),
+        ("evaluation: {restarts: 0}", "evaluation.restarts"),
+        ("evaluation: {burn_in: -1}", "evaluation.burn_in"),
         ("evaluation: {max_quality_loss: 5}", "evaluation.max_quality_loss"),
         ("limits: {call_s: -1}", "call_s must be positive"),
         ("sandbox: {tiers: []}", "sandbox.tiers"),

@@ -1,8 +1,11 @@
 """What doctor says of GPUs that the driver knows, by what torch says of them."""
 
+import re
+
 import pytest
 
 from harness import doctor
+from harness.config import load_config
 
 
 def gpus(monkeypatch, folder, torch: str) -> doctor.Finding:
@@ -41,6 +44,15 @@ def test_absent_methods_come_with_a_command_that_works_from_a_clone(monkeypatch)
     monkeypatch.setattr(doctor, "installed_versions", lambda: {"python": "3.11.9"})
     said = next(finding.text for finding in doctor.examine() if finding.subject == "methods")
     assert said.endswith("pip install -e '.[methods]'")
+
+
+def test_the_prompts_that_the_defaults_allow_are_said(monkeypatch):
+    (found,) = doctor._prompts()
+    assert found.works
+    assert re.match(r"128 by default .* fewer than \d\d if one image .* and \d\d if it can lose all", found.text)
+    monkeypatch.setattr(doctor, "Config", lambda: load_config(None, ["evaluation.prompts=8"]))
+    (found,) = doctor._prompts()
+    assert (found.works, found.text.startswith("no candidate can pass with 8 prompts")) == (False, True)
 
 
 @pytest.mark.parametrize(("by", "works"), [("cgroup v2", True), ("cgroup v1", True), ("signals", False)])

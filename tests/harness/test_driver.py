@@ -2,19 +2,32 @@
 
 import dataclasses
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
 
 from actors.messages import Job, Outcome, Status
 from actors.tiers import model_root
-from harness import driver, run
+from harness import driver, run, stats
 from harness.captions import CaptionsError, read_captions
 from harness.config import Config, ConfigError, load_config
 from harness.driver import pool_spec, require_fitting_scorer
-from harness.planning import FileReader, ModelNotFound, Planned, draw_secret, find_model, measuring_plan, plan_pair
+from harness.planning import (
+    FileReader,
+    ModelNotFound,
+    Planned,
+    draw_secret,
+    find_model,
+    measuring_plan,
+    plan_pair,
+    sequential_design,
+    too_few_images,
+)
+from harness.requirement import Requirement
 from harness.result_set import ResultSet
 from harness.run_info import ResultSetError, read_run_info
+from harness.stats import LEAST_STRETCHES
 from harness.tasks import load_pairs
 from tests.harness.record_samples import batches
 
@@ -48,7 +61,8 @@ def planned(folder, candidate: str | None, reference: str = "", baseline: str = 
     (folder / "gen.json").write_text(json.dumps([{"prompt_id": 7, "gen_file": "candidate.py"}]))
     pairs = load_pairs(folder / "anno.json", folder / "gen.json")
     reader = FileReader(config or Config())
-    return plan_pair(pairs[0], SECRET, config or Config(), reader), reader
+    config = config or Config()
+    return plan_pair(pairs[0], SECRET, config, sequential_design(config), reader), reader
 
 
 def test_a_pair_that_agrees_is_a_job_with_its_sources(tmp_path):
@@ -159,11 +173,63 @@ def test_a_run_draws_a_secret_that_nobody_can_try_out_unless_its_seed_is_configu
     assert draw_secret(seeded) == draw_secret(seeded)
 
 
+def plan_of(name="7", requirement=Requirement(), config=None):  # noqa: B008  (it is frozen)
+    config = config or Config()
+    return measuring_plan(name, requirement, SECRET, config, sequential_design(config))
+
+
+def test_a_latency_alone_needs_the_baseline_at_other_moments():
+    assert plan_of(requirement=Requirement(latency_s=1.0)).stretches == LEAST_STRETCHES
+    assert plan_of(requirement=Requirement(speedup=2.0)).stretches == 0
+
+
+def test_a_plan_has_the_configured_starts_and_burn_in():
+    plan = plan_of(config=load_config(None, ["evaluation.restarts=4", "evaluation.burn_in=1"]))
+    assert (plan.starts, plan.burn_in, plan.batches) == (4, 1, 32)
+    assert plan.warmup_agreement == 0.01
+    assert plan.stop.design.by_starts
+
+
+def settings(**changes):
+    return load_config(None, [f"evaluation.{key}={value}" for key, value in changes.items()])
+
+
+def test_too_few_prompts_are_named_with_what_they_would_have_to_be():
+    said = too_few_images(settings(prompts=10, batch_size=1))
+    error = sequential_design(settings(prompts=10, batch_size=1)).error
+    half, whole = (stats.images_needed(largest, 0.05, error) for largest in (0.5, 1.0))
+    assert said.startswith(f"no candidate can pass with 10 prompts: it takes {half} to exclude")
+    assert f"and {whole} if it can lose all" in said
+    assert said.endswith("or evaluation.rare_losses: assume_none")
+    enough = int(re.search(r"set evaluation.prompts to (\d+)", said).group(1))
+    assert too_few_images(settings(prompts=enough, batch_size=1)) is None
+    assert too_few_images(settings(prompts=enough - 1, batch_size=1)) is not None
+
+
+def test_the_number_of_prompts_that_is_named_makes_whole_batches():
+    said = too_few_images(settings(prompts=64, batch_size=16))
+    assert said.startswith("perhaps no candidate can pass with 64 prompts")
+    assert int(re.search(r"set evaluation.prompts to (\d+)", said).group(1)) % 16 == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"prompts": 8, "rare_losses": "assume_none"}, {"prompts": 8, "protocol": "fixed"}],
+)
+def test_there_is_no_warning_if_enough_images_are_measured_or_none_are_needed(changes):
+    assert too_few_images(settings(**changes)) is None
+
+
+def test_the_limit_of_the_command_goes_before_that_of_the_configuration():
+    assert "it takes" in too_few_images(Config(), max_quality_loss=0.01)
+    assert "a limit of 0" in too_few_images(Config(), max_quality_loss=0)
+
+
 def test_every_pair_is_asked_other_questions(tmp_path):
     keys = []
     for name in ("7", "8"):
         plan, _ = planned(tmp_path, source())
-        keys.append(measuring_plan(name, plan.pair.task.requirement, SECRET, Config()).key)
+        keys.append(plan_of(name, plan.pair.task.requirement).key)
     assert plan.next.plan.key == keys[0] != keys[1]
     assert SECRET not in keys[0]
 
@@ -222,6 +288,15 @@ def test_a_run_needs_no_more_than_the_files_and_a_configuration(tmp_path):
     planned(tmp_path, source(steps=10))
     assert run_again(tmp_path).status is Status.CONFIG_MISMATCH
     assert json.loads((tmp_path / "out" / "run.json").read_text())["command"] == "harness.run"
+
+
+def test_a_run_of_an_older_version_is_not_gone_on_with(tmp_path):
+    planned(tmp_path, source(steps=10))
+    run_again(tmp_path)
+    info = tmp_path / "out" / "run.json"
+    info.write_text(json.dumps({**json.loads(info.read_text()), "schema_version": 4}))
+    with pytest.raises(ResultSetError, match=r"run\.json: schema_version is 4"):
+        run_again(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["anno", "gen"])

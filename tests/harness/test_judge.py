@@ -4,7 +4,8 @@ import pytest
 
 from actors.messages import Status
 from harness.judge import Criteria, judge, judged
-from harness.records import Protocol, Reason, Verdict
+from harness.records import Protocol, RareLosses, Reason, Verdict
+from harness.stats import images_needed, one_sided_error
 from tests.harness.record_samples import FIXED, STRICT, facts, record, unmeasured
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -144,6 +145,21 @@ def test_details_are_sentences_with_the_numbers():
 
 def test_a_detail_never_says_that_a_number_misses_itself():
     assert detail(**speedup(1.498, 1.497, 1.499)) == "speedup 1.498x (1.497x to 1.499x) is below the required 1.500x"
+
+
+def test_a_pass_says_that_rare_losses_are_taken_for_absent():
+    assumed = {"rare_losses": RareLosses.ASSUME_NONE}
+    assert "within the limit of 5.0% (rare_losses: assume_none); speedup" in detail(**assumed)
+    assert "assume_none" not in judge(facts(**assumed), FIXED).detail, "the fixed protocol has no interval"
+    assert "assume_none" not in detail(**assumed, **loss(0.06, 0.055, 0.065)), "a sure miss assumes nothing"
+
+
+def test_a_doubt_says_how_many_images_it_takes():
+    doubtful = {**loss(0.01, 0.0, 0.2), "largest_loss": 1.0}
+    needed = images_needed(1.0, 0.05, one_sided_error(8, 0.95))
+    assert f"16 images cannot exclude rare losses of up to 100% an image, at least {needed} are" in detail(**doubtful)
+    assert "cannot exclude" not in detail(**doubtful, images_measured=needed)
+    assert "cannot exclude" not in detail(**loss(None, None, None)), "a mean score below 0 is another matter"
 
 
 def rate(criteria=STRICT, **changes):

@@ -12,20 +12,24 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 
 from actors.messages import BatchRow, ImageRow, Layout, Machine, Mark, Outcome, Side, SideReport, Status, Stopped
 from actors.model_config import ModelConfig
 from actors.profiling import Profile
 from harness import durable, records
-from harness.evaluation import Looks, SourceFacts, Sources, make_record
+from harness.evaluation import SourceFacts, Sources, make_record, refigured
+from harness.figures import SequentialDesign
 from harness.judge import judged
 from harness.records import (
     BATCHES_SCHEMA,
     IMAGES_SCHEMA,
     PAIRS_SCHEMA,
     PairRecord,
+    RareLosses,
     Reason,
     Verdict,
     batches_table,
@@ -36,6 +40,7 @@ from harness.records import (
 from harness.requirement import Requirement
 from harness.result_set import ResultSet, UnstorableError
 from harness.run_info import ResultSetError, read_run_info, write_end, write_run_info
+from harness.stats import START_ORDER_EFFECT, StartSpread
 from harness.tasks import Difficulty, Pair, Task, Unpaired
 from tests.harness.record_samples import FIGURES, STRICT, batches, facts, images, record, unmeasured
 
@@ -153,7 +158,7 @@ def test_a_run_ends_in_tables_in_the_annotations_order(tmp_path):
     assert column(folder, "batches", "prompt_id") == ["c"] * 4 + ["a"] * 4 + ["b"] * 4
     assert column(folder, "batches", "turn") == [0, 1, 2, 3] * 3
     assert column(folder, "images", "prompt") == [f"picture {index}" for index in range(8)] * 3
-    assert pq.read_schema(folder / "pairs.parquet").metadata[b"diffharness_schema"] == b"4"
+    assert pq.read_schema(folder / "pairs.parquet").metadata[b"diffharness_schema"] == b"5"
     assert not (folder / "parts").exists()
     assert [kept.prompt_id for kept in ResultSet.load(folder)] == ["c", "a", "b"]
     run = json.loads((folder / "run.json").read_text())
@@ -207,17 +212,6 @@ def test_a_run_that_goes_on_can_be_read(tmp_path):
         assert [kept.prompt_id for kept in ResultSet.load(tmp_path)] == ["c", "b"]
 
 
-def test_a_result_set_is_read_pair_by_pair_with_its_rows(tmp_path):
-    write_run(tmp_path, ids=["b"])
-    with ResultSet.open(tmp_path, INFO, ORDER) as results:
-        results.append(record(prompt_id="c"), batches(1), images(4))  # a part, and the other is in the tables
-        results.append(judged(unmeasured(Status.TIMEOUT, prompt_id="a"), STRICT), [], [])
-        read = list(ResultSet.measurements(tmp_path))
-    assert [kept for kept, _, _ in read] == ResultSet.load(tmp_path)
-    assert [rows for _, rows, _ in read] == [batches(1), [], batches()]
-    assert [rows for _, _, rows in read] == [images(4), [], images()]
-
-
 def test_two_runs_cannot_write_to_one_folder(tmp_path):
     writing = ResultSet.open(tmp_path, INFO, ORDER)
     with pytest.raises(ResultSetError, match=rf"{tmp_path}.*process {os.getpid()}"):
@@ -248,6 +242,7 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path):
         ("thesis.tex", "my work", "thesis.tex is in it"),
         ("run.json", "not JSON", "cannot be read"),
         ("run.json", '{"program": "another"}', "not written by diffharness"),
+        ("run.json", '{"schema_version": 3, "config": {}, "prompt_ids": []}', "schema_version is 3, .* reads 4 and 5"),
         ("run.json", '{"schema_version": 99, "config": {}, "prompt_ids": []}', "schema_version is 99"),
     ],
 )
@@ -490,15 +485,18 @@ def outcome(**changes):
     return Outcome(**{**fields, **changes})
 
 
-def made(of=PAIR, sources=SOURCES, **changes):
-    return make_record(of, sources, outcome(**changes), STRICT, Looks(0.9, planned=3), NOW)
+DESIGN = SequentialDesign(0.9, planned=3, rare_losses=RareLosses.ASSUME_NONE)
+
+
+def made(of=PAIR, sources=SOURCES, design=DESIGN, **changes):
+    return make_record(of, sources, outcome(**changes), STRICT, design, NOW)
 
 
 def test_a_measured_outcome_becomes_figures_and_a_verdict():
     kept = made()
     assert (kept.verdict, kept.status) == (Verdict.PASS, Status.MEASURED)
     assert kept.speedup == pytest.approx(2.0)
-    assert kept.speedup_low == pytest.approx(2.0)
+    assert kept.speedup_low == pytest.approx(2.0 * math.exp(-0.0013)), "the candidate was started last"
     assert kept.baseline_seconds_per_image == pytest.approx(1.1)
     assert kept.candidate_seconds_per_image == pytest.approx(0.55)
     assert kept.baseline_clip == pytest.approx(35.5)
@@ -514,8 +512,8 @@ def test_a_measured_outcome_becomes_figures_and_a_verdict():
 def test_the_intervals_allow_for_the_looks_that_were_planned():
     rows = [dataclasses.replace(row, wall_s=row.wall_s * (1 + 0.01 * row.turn)) for row in batches(6)]
     few, many = (
-        make_record(PAIR, SOURCES, outcome(batches=tuple(rows), images=tuple(images(24))), STRICT, looks, NOW)
-        for looks in (Looks(0.95, planned=6), Looks(0.95, planned=32))
+        made(batches=tuple(rows), images=tuple(images(24)), design=SequentialDesign(0.95, planned=planned))
+        for planned in (6, 32)
     )
     assert few.speedup == many.speedup
     assert many.speedup_low < few.speedup_low < few.speedup
@@ -533,22 +531,85 @@ def test_what_was_disturbed_and_repeated_is_counted_and_not_judged():
     assert kept.timed_s == pytest.approx(3 * 6.6)
 
 
-def test_blocks_take_the_middle_of_the_baselines_two_and_widen_the_interval_by_their_drift():
-    rows = batches(3)
-    later = [dataclasses.replace(row, wall_s=4.4 * 1.21) for row in rows if row.side is Side.BASELINE]
-    kept = made(batches=(*rows, *later), layout=Layout.BLOCKS)
-    assert kept.speedup == pytest.approx(2.0 * 1.1)
-    assert kept.drift == pytest.approx(math.log(1.21))
-    assert kept.speedup_low == pytest.approx(2.0)
-    assert kept.speedup_high == pytest.approx(2.0 * 1.21)
+def in_blocks(seconds):
+    """Batches in blocks of two, in each of which the candidate takes so long."""
+    return tuple(
+        dataclasses.replace(
+            row, block=row.batch // 2, wall_s=4.4 if row.side is Side.BASELINE else seconds[row.batch // 2]
+        )
+        for row in batches(2 * len(seconds))
+    )
 
 
-def test_in_blocks_nothing_was_repeated():
+def test_blocks_count_once_each_however_many_batches_they_have():
+    design = dataclasses.replace(DESIGN, planned=6)
+    kept = made(batches=in_blocks([2.0, 2.2, 2.4]), images=tuple(images(24)), layout=Layout.BLOCKS, design=design)
+    logs = np.log(4.4 / np.array([2.0, 2.2, 2.4]))
+    half = scipy.stats.t.ppf(0.95, 2) * logs.std(ddof=1) / math.sqrt(3)
+    assert kept.speedup == pytest.approx(math.exp(logs.mean()))
+    assert kept.speedup_low == pytest.approx(math.exp(logs.mean() - half))
+    assert kept.candidate_seconds_per_image_low < 0.55 < kept.candidate_seconds_per_image_high
+
+
+def test_what_was_measured_in_turns_before_the_blocks_was_not_repeated():
     crowded = [dataclasses.replace(row, batch=9, judged=False) for row in batches(1)]
-    rows = batches(3)
-    again = [row for row in rows if row.side is Side.BASELINE]
-    kept = made(batches=(*crowded, *rows, *again), layout=Layout.BLOCKS)
-    assert (kept.batches_measured, kept.batches_repeated) == (3, 0)
+    kept = made(batches=(*crowded, *in_blocks([2.2] * 3)), layout=Layout.BLOCKS)
+    assert (kept.batches_measured, kept.batches_repeated) == (6, 0)
+
+
+def test_burn_in_is_stored_and_neither_judged_nor_a_repeat():
+    first = [dataclasses.replace(row, batch=9, judged=False, marks=(Mark.BURN_IN,), wall_s=99.0) for row in batches(1)]
+    kept = made(batches=(*first, *batches(3)))
+    assert (kept.batches_measured, kept.batches_repeated, kept.batches_marked) == (3, 0, 0)
+    assert kept.speedup == pytest.approx(2.0)
+
+
+def test_rare_losses_are_bounded_by_what_the_images_say_that_one_can_lose():
+    bounded = made(design=dataclasses.replace(DESIGN, rare_losses=RareLosses.BOUND))
+    mean_of_others = sum(3.0 + index / 10 for index in range(12)) / 12
+    assert bounded.largest_loss == pytest.approx(1 - mean_of_others / 35.5)
+    assert (bounded.verdict, bounded.reason) == (Verdict.INCONCLUSIVE, Reason.QUALITY)
+    assert "12 images cannot exclude rare losses of up to 90% an image" in bounded.detail
+    assumed = made()
+    assert (assumed.verdict, assumed.rare_losses) == (Verdict.PASS, RareLosses.ASSUME_NONE)
+    assert "(rare_losses: assume_none)" in assumed.detail
+
+
+def test_a_calibration_makes_the_interval_cover_restarts():
+    rows = tuple(dataclasses.replace(row, wall_s=row.wall_s * (1 + 0.01 * row.turn)) for row in batches(3))
+    bare, wide = (
+        made(batches=rows, design=dataclasses.replace(DESIGN, spread=spread))
+        for spread in (None, StartSpread(0.02, 7, 0.003))
+    )
+    assert (bare.covers_restarts, wide.covers_restarts) == (False, True)
+    assert (wide.starts, wide.start_std, wide.start_df, wide.start_order_effect) == (1, 0.02, 7, 0.003)
+    assert (bare.start_std, bare.start_order_effect) == (None, START_ORDER_EFFECT)
+    assert wide.speedup == bare.speedup
+    assert wide.speedup_low < bare.speedup_low
+
+
+def test_without_a_calibration_several_starts_cover_restarts():
+    rows = tuple(dataclasses.replace(row, block=row.batch) for row in batches(3))
+    kept = made(batches=rows, design=dataclasses.replace(DESIGN, starts=3))
+    assert (kept.covers_restarts, kept.starts) == (True, 3)
+    assert kept.speedup_low is not None
+
+
+def test_a_latency_has_an_interval_if_the_baseline_was_timed_at_other_moments():
+    none, some = made(), made(stretches_s=(1.0, 1.1, 1.2, 1.1, 1.0, 1.2, 1.1, 1.1))
+    assert (none.candidate_seconds_per_image_low, none.baseline_stretches_s) == (None, None)
+    assert some.candidate_seconds_per_image_low < 0.55 < some.candidate_seconds_per_image_high
+    assert len(some.baseline_stretches_s) == 8
+
+
+def test_the_figures_of_a_record_are_found_again_in_its_rows():
+    kept = made(stretches_s=(1.0, 1.1, 1.2, 1.1, 1.0, 1.2, 1.1, 1.1))
+    changed = dataclasses.replace(kept, speedup=9.0, speedup_low=8.0, quality_loss_high=0.5)
+    assert refigured(changed, batches(3), images(12)) == kept
+    failed = made(status=Status.TIMEOUT, detail="late")
+    assert refigured(failed, batches(3), images(12)) == failed
+    with pytest.raises(ValueError, match="no image"):
+        refigured(kept, batches(3), [])
 
 
 def test_what_each_side_cost():
@@ -630,4 +691,5 @@ def test_halves_of_pairs_have_records(tmp_path):
 
 
 def test_the_schema_version_is_that_of_the_page():
-    assert records.SCHEMA_VERSION == 4
+    page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+    assert f"this page describes version {records.SCHEMA_VERSION}" in page

@@ -8,6 +8,7 @@ from actors.messages import Progress, Status
 from actors.model_config import ModelConfig
 from harness.judge import judged
 from harness.modelfile import compare_model_configs
+from harness.records import RareLosses
 from harness.report import text
 from harness.report.display import LiveDisplay, LogDisplay, NullDisplay, Tally, make_display
 from harness.report.summary import comparison_table, print_pairs, print_summary
@@ -199,6 +200,26 @@ def test_warnings_are_said_of_pairs_that_pass_too_and_not_said_twice_of_rejected
     assert shown.count("unlike_baseline") == 1
     assert shown.count("seed_ignored") == 1
     assert "rejected" in shown
+
+
+def said_of(*records):
+    at = console(80)
+    print_pairs(at, records)
+    return " ".join(printed(at).split())
+
+
+def test_verdicts_about_two_processes_are_footnoted():
+    covered = record(covers_restarts=True)
+    assert "The verdicts are about the two processes that ran" in said_of(record(), record())
+    assert "1 of 2 verdicts are about the two processes that ran" in said_of(record(), covered)
+    failed = judged(unmeasured(Status.TIMEOUT, covers_restarts=None), STRICT)
+    assert "two processes" not in said_of(covered, failed)
+
+
+def test_the_assumption_that_there_are_no_rare_losses_is_footnoted():
+    assumed = record(rare_losses=RareLosses.ASSUME_NONE)
+    assert "taken for absent (evaluation.rare_losses: assume_none)" in said_of(record(), assumed)
+    assert "taken for absent" not in said_of(record())
 
 
 def test_no_records_are_reported_too():
