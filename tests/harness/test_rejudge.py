@@ -73,9 +73,9 @@ def test_what_an_older_version_did_not_store_is_null(tmp_path):
     old(tmp_path, record())
     (kept,) = ResultSet.load(tmp_path)
     assert kept == dataclasses.replace(record(), **dict.fromkeys(NEW_COLUMNS["pairs"]))
-    raw = ResultSet.raw_values(tmp_path)["7"]
-    assert raw.batches == [dataclasses.replace(row, block=None, started_last=None) for row in ROWS]
-    assert raw.images == [dataclasses.replace(image, mismatched_clip=None) for image in IMAGES]
+    ((_, rows, of_images),) = ResultSet.measurements(tmp_path)
+    assert rows == [dataclasses.replace(row, block=None, started_last=None) for row in ROWS]
+    assert of_images == [dataclasses.replace(image, mismatched_clip=None) for image in IMAGES]
 
 
 def test_a_column_that_was_never_null_may_not_be_missing(tmp_path):
