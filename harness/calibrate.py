@@ -51,7 +51,7 @@ class SelfPair:
     @property
     def group(self) -> str:
         """What the starts of one batch size on one actor share."""
-        return f"batch {self.config.evaluation.batch_size} on {self.actor}"
+        return f"{self.actor}, batch {self.config.evaluation.batch_size}"
 
     def job(self) -> Job:
         """What its actor is to do."""

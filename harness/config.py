@@ -148,7 +148,9 @@ class PoolConfig(Section):
         None, ge=1, description="at most this many; none: one per GPU, or one for all of the CPU"
     )
     calibration: Path | None = Field(
-        None, description="what `diffharness calibrate` wrote: a run then names the devices in it that are apart"
+        None,
+        description="what `diffharness calibrate` wrote: intervals then hold for other starts of the same files, and a "
+        "run names the devices that are apart",
     )
     tolerance: float = Field(
         0.03, ge=0, description="devices are apart where one takes this share longer per image than another"

@@ -26,6 +26,10 @@ from harness.requirement import Requirement
 from harness.stopping import MeasureAll, StopWhenKnown
 from harness.tasks import Pair, Unpaired
 
+# More batches leave the last look less error, so it then takes more images: of 1000 batches 24% more than of 4 with a
+# confidence of 95%, and 28% more with 60%.
+MORE_LOOKS = 1.3
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -262,23 +266,13 @@ def too_few_images(config: Config, max_quality_loss: float | None = None) -> str
     half, whole = least_images(config, limit)
     if settings.prompts >= whole:
         return None
+    enough = settings.batch_size * math.ceil(MORE_LOOKS * whole / settings.batch_size)
     none = "no candidate can pass" if settings.prompts < half else "perhaps no candidate can pass"
     return (
         f"{none} with {settings.prompts} prompts: it takes {half} to exclude a mean loss above {limit:.1%} by rare "
         f"images if one image can lose half of its score, and {whole} if it can lose all; set evaluation.prompts to "
-        f"{_enough_prompts(config, limit)}, or {assume}"
+        f"{enough}, or {assume}"
     )
-
-
-def _enough_prompts(config: Config, limit: float) -> int:
-    """The least number of prompts that suffices if one image can lose all of its score, in whole batches."""
-    size, evaluation = config.evaluation.batch_size, config.evaluation
-    while True:
-        needed = least_images(config.model_copy(update={"evaluation": evaluation}), limit)[1]
-        if evaluation.prompts >= needed:
-            return evaluation.prompts
-        # More batches allow each look less error, and so it may take a few images more.
-        evaluation = evaluation.model_copy(update={"prompts": size * math.ceil(needed / size)})
 
 
 def draw_secret(config: Config) -> str:

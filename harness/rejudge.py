@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actors.messages import Layout, Status
+from actors.messages import BatchRow, ImageRow, Layout, Status
 from harness.evaluation import refigured
 from harness.judge import NO_INTERVAL, Criteria, judged
 from harness.records import PairRecord, Protocol, RareLosses, Reason, Verdict
-from harness.result_set import RawValues, ResultSet
+from harness.result_set import ResultSet
 from harness.run_statistics import fcr_intervals
 from harness.stats import Interval
-
-NO_RAW_VALUES = RawValues((), ())
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,12 @@ def rejudge(
 
     Whatever is None is as in the run. Raises ResultSetError as `ResultSet.load` does.
     """
-    records, raw_values = ResultSet.load(folder), ResultSet.raw_values(folder)
     evaluation = ResultSet.config(folder)["evaluation"]
     limit = evaluation["max_quality_loss"] if max_quality_loss is None else max_quality_loss
     criteria = Criteria(protocol or Protocol(evaluation["protocol"]), limit)
     return [
-        Rejudged(record, judged_again(record, raw_values.get(record.prompt_id, NO_RAW_VALUES), criteria, rare_losses))
-        for record in records
+        Rejudged(record, judged_again(record, batches, images, criteria, rare_losses))
+        for record, batches, images in ResultSet.measurements(folder)
     ]
 
 
@@ -55,11 +53,12 @@ def intervals_of_passed(folder: Path) -> dict[str, tuple[float | None, float | N
 
     See `run_statistics.false_coverage_level`. Raises ResultSetError as `ResultSet.load` does.
     """
-    raw_values = ResultSet.raw_values(folder)
+    measurements = ResultSet.measurements(folder)
+    rows = {record.prompt_id: (batches, images) for record, batches, images in measurements if record.passed}
 
     def interval_at(record: PairRecord, confidence: float) -> Interval:
-        raw = raw_values[record.prompt_id]
-        again = refigured(replace(record, confidence=confidence), raw.batches, raw.images)
+        batches, images = rows[record.prompt_id]
+        again = refigured(replace(record, confidence=confidence), batches, images)
         assert again.speedup is not None
         return Interval(again.speedup, again.speedup_low, again.speedup_high)
 
@@ -68,13 +67,17 @@ def intervals_of_passed(folder: Path) -> dict[str, tuple[float | None, float | N
 
 
 def judged_again(
-    record: PairRecord, raw: RawValues, criteria: Criteria, rare_losses: RareLosses | None = None
+    record: PairRecord,
+    batches: Sequence[BatchRow],
+    images: Sequence[ImageRow],
+    criteria: Criteria,
+    rare_losses: RareLosses | None = None,
 ) -> PairRecord:
-    """The record with today's figures and verdict. If it has no usable raw values, with the figures that it has."""
+    """The record with today's figures and verdict. If its rows are of no use, with the figures that it has."""
     asked = record if rare_losses is None else replace(record, rare_losses=rare_losses)
     try:
-        again = judged(refigured(asked, raw.batches, raw.images), criteria)
-        note = _not_stored(again, record, raw)
+        again = judged(refigured(asked, batches, images), criteria)
+        note = _not_stored(again, record, batches)
     except ValueError as error:
         again = judged(asked, criteria)
         note = f"the figures are those that were stored, since they cannot be computed again: {error}"
@@ -84,11 +87,11 @@ def judged_again(
     return replace(again, detail=instead if instead != again.detail else f"{again.detail}; {note}")
 
 
-def _not_stored(again: PairRecord, before: PairRecord, raw: RawValues) -> str | None:
+def _not_stored(again: PairRecord, before: PairRecord, batches: Sequence[BatchRow]) -> str | None:
     """What leaves a verdict in doubt because an older version did not store it."""
     if again.verdict is not Verdict.INCONCLUSIVE or again.status is not Status.MEASURED or before.starts is not None:
         return None
-    if again.layout is Layout.BLOCKS and any(row.block is None for row in raw.batches):
+    if again.layout is Layout.BLOCKS and any(row.block is None for row in batches):
         return "there is no interval, since an older version measured three blocks, which are too few"
     if again.reason is Reason.LATENCY:
         return "there is no interval, since an older version did not time the baseline at other moments"

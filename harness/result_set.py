@@ -16,7 +16,6 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -46,14 +45,6 @@ SCHEMAS = {"pairs": PAIRS_SCHEMA, "batches": BATCHES_SCHEMA, "images": IMAGES_SC
 
 class UnstorableError(ValueError):
     """A record, or the rows of its pair, with values that its table cannot hold."""
-
-
-@dataclass(frozen=True)
-class RawValues:
-    """The timed calls and the images of one pair, in the order in which they were stored."""
-
-    batches: Sequence[BatchRow]
-    images: Sequence[ImageRow]
 
 
 class ResultSet:
@@ -168,11 +159,16 @@ class ResultSet:
         return rows_of(_ordered(_table(folder, "pairs"), order), PairRecord)
 
     @staticmethod
-    def raw_values(folder: Path) -> dict[str, RawValues]:
-        """What was measured of each pair that has rows, by prompt id. Raises ResultSetError as `load` does."""
-        _run_info(folder)
-        batches, images = _by_pair(_table(folder, "batches"), BatchRow), _by_pair(_table(folder, "images"), ImageRow)
-        return {name: RawValues(batches.get(name, []), images.get(name, [])) for name in {*batches, *images}}
+    def measurements(folder: Path) -> Iterator[tuple[PairRecord, list[BatchRow], list[ImageRow]]]:
+        """Yield every record with the timed calls and the images of its pair, in the annotation's order.
+
+        The tables are read at the first pair, and the rows of a pair are made when it is reached. Both lists are empty
+        where nothing was timed. Raises ResultSetError as `load` does.
+        """
+        records = ResultSet.load(folder)
+        batches, images = _table(folder, "batches"), _table(folder, "images")
+        for record in records:
+            yield record, _rows_of_pair(batches, record, BatchRow), _rows_of_pair(images, record, ImageRow)
 
     @staticmethod
     def config(folder: Path) -> dict[str, Any]:
@@ -253,13 +249,6 @@ def _as_of_today(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _by_pair(table: pa.Table, row: type[Row]) -> dict[str, list[Row]]:
-    rows: dict[str, list[Row]] = {}
-    for prompt_id, one in zip(table["prompt_id"].to_pylist(), rows_of(table, row), strict=True):
-        rows.setdefault(prompt_id, []).append(one)
-    return rows
-
-
 def _table(folder: Path, name: str) -> pa.Table:
     """The merged table with the parts that are not in it yet."""
     # The parts first: a run may be merging them, and then what has gone from here is in the table.
@@ -283,6 +272,10 @@ def _of_parts(folder: Path, name: str) -> tuple[pa.Table, pa.Array]:
             tables.append(rows)
             prompt_ids += pair["prompt_id"].to_pylist()
     return pa.concat_tables(tables), pa.array(prompt_ids, pa.string())
+
+
+def _rows_of_pair(table: pa.Table, record: PairRecord, row: type[Row]) -> list[Row]:
+    return rows_of(table.filter(pc.equal(table["prompt_id"], record.prompt_id)), row)
 
 
 def _ordered(table: pa.Table, order: Sequence[str]) -> pa.Table:

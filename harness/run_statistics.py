@@ -161,7 +161,7 @@ def fcr_intervals(
     """Return an interval of every passed pair at `false_coverage_level`, by prompt id.
 
     interval_at: computes the interval of a pair's figure at a joint confidence from its stored batches
-    (`ResultSet.raw_values`), since a record has its interval at one confidence only.
+    (`ResultSet.measurements`), since a record has its interval at one confidence only.
     """
     level = false_coverage_level(records)
     if level is None:

@@ -180,20 +180,15 @@ def _agreement(rows: Sequence[CalibrationRow], tolerance: float) -> Iterator[str
 
 
 def _print_suggestions(console: Console, calibration: Calibration, settings: Evaluation) -> None:
-    rows, wanted = calibration.rows, settings.half_width
+    rows = calibration.rows
     found = suggest(worst_noise(rows), worst_spread(rows, calibration.confidence), settings)
-    what = (
-        f"batches of {found.batch_size} in {found.restarts} starts"
-        if found.restarts > 1
-        else (f"batches of {found.batch_size} in one start")
-    )
-    _print_settings(console, f"With this calibration (pool.calibration), {what}", found, wanted)
-    of_size = [row for row in rows if row.batch_size == found.batch_size]
-    alone = suggest_starts(of_size, calibration.batches, settings)
+    starts = "one start" if found.restarts == 1 else f"{found.restarts} starts"
+    what = f"With this calibration (pool.calibration), batches of {found.batch_size} in {starts}"
+    _print_settings(console, what, found, settings.half_width)
+    alone = suggest_starts([row for row in rows if row.batch_size == found.batch_size], calibration.batches, settings)
     each = alone.batches // alone.restarts
-    _print_settings(
-        console, f"Without it, {each} batches of {alone.batch_size} in each of {alone.restarts} starts", alone, wanted
-    )
+    what = f"Without it, {each} batches of {alone.batch_size} in each of {alone.restarts} starts"
+    _print_settings(console, what, alone, settings.half_width)
 
 
 def _print_settings(console: Console, what: str, found: Suggestion, wanted: float) -> None:

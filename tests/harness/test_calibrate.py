@@ -409,7 +409,7 @@ def calibrated(sizes=(2,), batches=2, restarts=2, display=None) -> Calibration:
 
 def test_every_actor_measures_every_batch_size_in_every_start(pool):
     found = calibrated([4, 2, 4], batches=3)
-    names = [f"batch {size} on gpu {gpu}, start {start}" for size in (2, 4) for start in (1, 2) for gpu in range(2)]
+    names = [f"gpu {gpu}, batch {size}, start {start}" for size in (2, 4) for start in (1, 2) for gpu in range(2)]
     assert [(job.pair, job.place) for job in pool.jobs] == list(zip(names, [0, 1] * 4, strict=True))
     assert [(one.batch_size, one.actor, one.device_id, len(one.start_means)) for one in found.rows] == [
         (2, "gpu 0", "GPU-0", 2),
@@ -457,7 +457,7 @@ def test_a_row_holds_what_its_starts_come_to(pool):
 def test_what_could_not_be_measured_is_said_and_the_rest_is_kept(pool):
     nothing = {"batches": (), "images": (), "stopped": None, "layout": None}
     pool.fail = {
-        "batch 4 on gpu 1, start 2": {"status": Status.OUT_OF_MEMORY, "detail": "load: \ud83d\x1b[2J80\nGiB", **nothing}
+        "gpu 1, batch 4, start 2": {"status": Status.OUT_OF_MEMORY, "detail": "load: \ud83d\x1b[2J80\nGiB", **nothing}
     }
     said = io.StringIO()
     found = calibrated([2, 4], display=CalibrationDisplay(Console(file=said, width=200)))
@@ -465,8 +465,8 @@ def test_what_could_not_be_measured_is_said_and_the_rest_is_kept(pool):
     (failure,) = found.failures
     assert (failure.actor, failure.batch_size, failure.status) == ("gpu 1", 4, "out_of_memory")
     assert failure.detail == "load: 80 GiB"
-    assert "batch 4 on gpu 1, start 2: out_of_memory: load: 80 GiB" in said.getvalue()
-    assert "batch 2 on gpu 0, start 1: 1.225x as fast as itself" in said.getvalue()
+    assert "gpu 1, batch 4, start 2: out_of_memory: load: 80 GiB" in said.getvalue()
+    assert "gpu 0, batch 2, start 1: 1.225x as fast as itself" in said.getvalue()
     assert "batch 4 on gpu 1 was not measured: out_of_memory: load: 80 GiB" in shown(
         *found.rows, failures=found.failures
     )
@@ -591,7 +591,7 @@ def test_calibrate_writes_the_file_and_exits_with_1_where_nothing_could_be_measu
     assert len(read_calibration(tmp_path / "c.json").rows) == 2
     (tmp_path / "c.json").unlink()
     lost = {"status": Status.INFRASTRUCTURE, "detail": "lost", "batches": (), "images": (), "stopped": None}
-    pool.fail = {f"batch 2 on gpu {place}, start 1": lost for place in range(2)}
+    pool.fail = {f"gpu {place}, batch 2, start 1": lost for place in range(2)}
     done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == 1
     assert "batch 2 on gpu 1 was not measured: infrastructure: lost" in done.stdout

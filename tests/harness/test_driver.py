@@ -203,7 +203,19 @@ def test_too_few_prompts_are_named_with_what_they_would_have_to_be():
     assert said.endswith("or evaluation.rare_losses: assume_none")
     enough = int(re.search(r"set evaluation.prompts to (\d+)", said).group(1))
     assert too_few_images(settings(prompts=enough, batch_size=1)) is None
-    assert too_few_images(settings(prompts=enough - 1, batch_size=1)) is not None
+
+
+@pytest.mark.parametrize("limit", [0.5, 0.05, 0.01])
+@pytest.mark.parametrize("confidence", [0.6, 0.95, 0.99])
+def test_the_number_of_prompts_that_is_named_suffices(limit, confidence):
+    few = {"prompts": 1, "batch_size": 1, "max_quality_loss": limit, "confidence": confidence}
+    said = too_few_images(settings(**few))
+    enough = int(re.search(r"set evaluation.prompts to (\d+)", said).group(1))
+    assert too_few_images(settings(**{**few, "prompts": enough})) is None
+
+
+def test_a_tiny_limit_is_answered_at_once():
+    assert "no candidate can pass with 128 prompts" in too_few_images(Config(), max_quality_loss=1e-12)
 
 
 def test_the_number_of_prompts_that_is_named_makes_whole_batches():

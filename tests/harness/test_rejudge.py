@@ -15,7 +15,7 @@ from harness.evaluation import Sources, make_record
 from harness.figures import SequentialDesign
 from harness.judge import judged
 from harness.records import VERSION_KEY, Protocol, RareLosses, Reason, Verdict
-from harness.rejudge import rejudge
+from harness.rejudge import intervals_of_passed, rejudge
 from harness.requirement import Requirement
 from harness.result_set import ResultSet
 from harness.run_info import ResultSetError
@@ -69,13 +69,30 @@ def again(folder, **limits):
     return pair
 
 
+def test_intervals_of_passed_pairs_allow_for_their_selection(tmp_path):
+    noisy = [dataclasses.replace(row, wall_s=row.wall_s * (1 + 0.01 * (row.turn % 3))) for row in batches(8)]
+    passed = record(prompt_id="passed", rare_losses=RareLosses.ASSUME_NONE)
+    failed = judged(unmeasured(Status.TIMEOUT, prompt_id="failed"), STRICT)
+    missed = record(prompt_id="missed", req_speedup=3.0)
+    stored(tmp_path, passed, failed, missed, rows=noisy)
+    ((name, (low, high)),) = intervals_of_passed(tmp_path).items()
+    usual = again_of(tmp_path, "passed")
+    assert name == "passed"
+    assert low < usual.speedup_low < usual.speedup_high < high
+
+
+def again_of(folder, name):
+    """One pair of several, judged again."""
+    return next(pair.after for pair in rejudge(folder) if pair.before.prompt_id == name)
+
+
 def test_what_an_older_version_did_not_store_is_null(tmp_path):
     old(tmp_path, record())
     (kept,) = ResultSet.load(tmp_path)
     assert kept == dataclasses.replace(record(), **dict.fromkeys(NEW_COLUMNS["pairs"]))
-    raw = ResultSet.raw_values(tmp_path)["7"]
-    assert raw.batches == [dataclasses.replace(row, block=None, started_last=None) for row in ROWS]
-    assert raw.images == [dataclasses.replace(image, mismatched_clip=None) for image in IMAGES]
+    ((_, rows, of_images),) = ResultSet.measurements(tmp_path)
+    assert rows == [dataclasses.replace(row, block=None, started_last=None) for row in ROWS]
+    assert of_images == [dataclasses.replace(image, mismatched_clip=None) for image in IMAGES]
 
 
 def test_a_column_that_was_never_null_may_not_be_missing(tmp_path):
