@@ -90,7 +90,7 @@ def figures(measured: Measured, design: SequentialDesign) -> Figures:
     _require_sound(paired, measured)
     level = design.level(paired, measured.layout)
     baseline_s, candidate_s = _seconds(paired)
-    counts = [batch.images for batch in paired]
+    counts = np.array([batch.images for batch in paired])
     ratio = _speedup(paired, design, measured.layout, level)
     baseline_clip = [image.baseline_clip for image in measured.images]
     candidate_clip = [image.candidate_clip for image in measured.images]
@@ -108,8 +108,8 @@ def figures(measured: Measured, design: SequentialDesign) -> Figures:
         largest_loss=largest,
         baseline_clip=fmean(baseline_clip),
         candidate_clip=fmean(candidate_clip),
-        ssim=fmean(image.ssim for image in measured.images),
-        psnr=median(image.psnr for image in measured.images),
+        ssim=fmean([image.ssim for image in measured.images]),
+        psnr=median([image.psnr for image in measured.images]),
         baseline_seconds_per_image=stats.seconds_per_image(baseline_s, counts),
         candidate_seconds_per_image=per_image.value,
         candidate_seconds_per_image_low=per_image.low,
@@ -123,21 +123,13 @@ def log_ratios(paired: Sequence[PairedBatch]) -> stats.Array:
 
 
 def paired_batches(batches: Sequence[BatchRow]) -> list[PairedBatch]:
-    """Every judged batch that was timed on both sides, in their order."""
-    rows: dict[int, dict[Side, BatchRow]] = {}
-    for row in batches:
-        if row.judged:
-            rows.setdefault(row.batch, {})[row.side] = row
+    """Every judged batch that was timed on both sides, in the order of the candidate's calls."""
+    baseline = {row.batch: row for row in batches if row.judged and row.side is Side.BASELINE}
+    candidate = {row.batch: row for row in batches if row.judged and row.side is Side.CANDIDATE}
     return [
-        PairedBatch(
-            baseline_s=sides[Side.BASELINE].wall_s,
-            candidate_s=sides[Side.CANDIDATE].wall_s,
-            images=sides[Side.CANDIDATE].images,
-            block=sides[Side.CANDIDATE].block or 0,
-            candidate_last=sides[Side.CANDIDATE].started_last,
-        )
-        for sides in rows.values()
-        if len(sides) == len(Side)
+        PairedBatch(baseline[batch].wall_s, row.wall_s, row.images, row.block or 0, row.started_last)
+        for batch, row in candidate.items()
+        if batch in baseline
     ]
 
 
@@ -147,7 +139,7 @@ def largest_loss(images: Sequence[ImageRow]) -> float:
     An image that has nothing to do with its prompt still scores as much as the baseline's images do with the prompts of
     others. 1 if this was not measured, as in older result sets. Never less than what some image lost.
     """
-    mean = fmean(image.baseline_clip for image in images)
+    mean = fmean([image.baseline_clip for image in images])
     others = [image.mismatched_clip for image in images if image.mismatched_clip is not None]
     if mean <= 0 or len(others) < len(images):
         return 1.0
@@ -155,8 +147,8 @@ def largest_loss(images: Sequence[ImageRow]) -> float:
     return max(1 - fmean(others) / mean, worst)
 
 
-def _seconds(paired: Sequence[PairedBatch]) -> tuple[list[float], list[float]]:
-    return [batch.baseline_s for batch in paired], [batch.candidate_s for batch in paired]
+def _seconds(paired: Sequence[PairedBatch]) -> tuple[stats.Array, stats.Array]:
+    return np.array([batch.baseline_s for batch in paired]), np.array([batch.candidate_s for batch in paired])
 
 
 def _speedup(paired: Sequence[PairedBatch], design: SequentialDesign, layout: Layout, level: float | None) -> Interval:
@@ -179,7 +171,7 @@ def _loss(images: Sequence[ImageRow], design: SequentialDesign, largest: float, 
     return stats.relative_loss(
         [image.baseline_clip for image in images],
         [image.candidate_clip for image in images],
-        np.array([image.batch for image in images]),
+        [image.batch for image in images],
         level,
         unseen=stats.unseen_loss(largest, len(images), design.error) if bounded else -math.inf,
     )

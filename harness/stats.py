@@ -134,7 +134,7 @@ def log_ratios(baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike) -> Array:
 
 
 def speedup(
-    logs: Array, confidence: float | None, starts: npt.ArrayLike | None = None, between: float = 0.0
+    logs: Array, confidence: float | None, starts: Sequence[int] | None = None, between: float = 0.0
 ) -> Interval:
     """Geometric mean of baseline / candidate over paired batches, Student's t interval on the log ratios.
 
@@ -154,7 +154,7 @@ def speedup(
         starts: (batches,) the number of the start that each batch was measured in. None: there was one.
         between: `StartSpread.half_width`.
     """
-    numbers = np.zeros(len(logs), dtype=int) if starts is None else np.unique(starts, return_inverse=True)[1]
+    numbers = np.zeros(len(logs), dtype=int) if starts is None else _numbered(starts)
     sizes = np.bincount(numbers)
     centre = float(logs.mean())
     within = logs - (np.bincount(numbers, logs) / sizes)[numbers]
@@ -164,7 +164,7 @@ def speedup(
     return _ratio_around(centre, math.hypot(half * TURNS_FACTOR, between))
 
 
-def speedup_of_means(logs: Array, groups: npt.ArrayLike, confidence: float | None) -> Interval:
+def speedup_of_means(logs: Array, groups: Sequence[int], confidence: float | None) -> Interval:
     """The same from the means of groups of batches, each of which counts once.
 
     The groups are independent starts of both sides (Kalibera and Jones, ISMM 2013), or blocks that lie apart in time.
@@ -175,7 +175,7 @@ def speedup_of_means(logs: Array, groups: npt.ArrayLike, confidence: float | Non
         groups: (batches,) the number of each batch's group.
         confidence: of this look.
     """
-    numbers = np.unique(groups, return_inverse=True)[1]
+    numbers = _numbered(groups)
     means = np.bincount(numbers, logs) / np.bincount(numbers)
     centre = float(means.mean())
     half = _half_width(means - centre, len(means), confidence)
@@ -274,12 +274,12 @@ def latency(
     return Interval(value, value * math.exp(-half), value * math.exp(min(half, LARGEST_LOG)))
 
 
-def mean_of_groups(values: npt.ArrayLike, groups: npt.ArrayLike, confidence: float | None) -> Interval:
+def mean_of_groups(values: npt.ArrayLike, groups: Sequence[int], confidence: float | None) -> Interval:
     """The mean of the means of groups that lie apart in time, with Student's t interval.
 
     Both arrays: (batches,); values are positive. Raises ValueError as `log_ratios` does.
     """
-    numbers = np.unique(groups, return_inverse=True)[1]
+    numbers = _numbered(groups)
     means = np.bincount(numbers, _positive(values, "values")) / np.bincount(numbers)
     centre = float(means.mean())
     half = _half_width(means - centre, len(means), confidence)
@@ -289,7 +289,7 @@ def mean_of_groups(values: npt.ArrayLike, groups: npt.ArrayLike, confidence: flo
 def relative_loss(
     baseline_scores: npt.ArrayLike,
     candidate_scores: npt.ArrayLike,
-    batches: npt.ArrayLike,
+    batches: Sequence[int],
     confidence: float | None,
     unseen: float = -math.inf,
 ) -> Interval | None:
@@ -321,20 +321,17 @@ def relative_loss(
     mean = float(baseline.mean())
     if mean <= 0:
         return None
-    value = float((baseline - candidate).mean()) / mean
-    clusters = np.unique(batches, return_inverse=True)[1]
+    losses = baseline - candidate
+    value = float(losses.mean()) / mean
+    clusters = _numbered(batches)
     if confidence is None or clusters.max() < 1:
         return Interval(value, None, None)
-
-    def beyond(loss: float, sign: float) -> float:
-        """By how much the mean of sign (b - c - loss b) may lie above 0."""
-        return _upper_end_of_mean(sign * (baseline - candidate - loss * baseline), clusters, confidence)
-
-    high = _fixed_point(lambda loss: loss + beyond(loss, 1.0) / mean, value)
-    low = _fixed_point(lambda loss: loss - beyond(loss, -1.0) / mean, value)
-    if low is None or high is None:
+    moments = _Moments.of(losses - value * baseline, baseline, clusters)
+    above = _fixed_point(lambda further: moments.beyond(further, 1.0, confidence) / mean)
+    below = _fixed_point(lambda further: -moments.beyond(further, -1.0, confidence) / mean)
+    if above is None or below is None:
         return Interval(value, None, None)
-    return Interval(value, low, max(high, unseen))
+    return Interval(value, value + below, max(value + above, unseen))
 
 
 def unseen_loss(largest: float, images: int, error: float) -> float:
@@ -365,23 +362,51 @@ def one_sided_error(planned: int, confidence: float) -> float:
     return (1 - level) / 2
 
 
-def _upper_end_of_mean(values: Array, clusters: npt.NDArray[np.int_], confidence: float) -> float:
-    """The upper end of the interval of a mean: the larger one of Student's t on clusters and Hall's t on values."""
-    count, mean = len(values), float(values.mean())
-    residuals = values - mean
-    sums = np.bincount(clusters, residuals)
-    groups = len(sums)
-    of_clusters = math.sqrt(groups / (groups - 1) * float(sums @ sums)) / count
-    error = math.sqrt(float(residuals @ residuals) / (count - 1) / count)
-    halls = _halls_t(residuals, students_t(count - 1, confidence)) * error
-    return mean + max(students_t(groups - 1, confidence) * of_clusters, halls)
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over images of powers of e - x b, as polynomials in x: the coefficients, that of x^0 first.
+
+    e and b are taken from their means. of_clusters: sum of the squares of the clusters' sums.
+    """
+
+    count: int
+    groups: int
+    squares: tuple[float, ...]
+    cubes: tuple[float, ...]
+    of_clusters: tuple[float, ...]
+
+    @classmethod
+    def of(cls, e: Array, b: Array, clusters: npt.NDArray[np.int_]) -> _Moments:
+        """All three arrays: (images,)."""
+        e, b = e - e.mean(), b - b.mean()
+        ee, eb, bb = e * e, e * b, b * b
+        sums_e, sums_b = np.bincount(clusters, e), np.bincount(clusters, b)
+        return cls(
+            count=len(e),
+            groups=len(sums_e),
+            squares=(float(e @ e), -2 * float(e @ b), float(b @ b)),
+            cubes=(float(ee @ e), -3 * float(ee @ b), 3 * float(eb @ b), -float(bb @ b)),
+            of_clusters=(float(sums_e @ sums_e), -2 * float(sums_e @ sums_b), float(sums_b @ sums_b)),
+        )
+
+    def beyond(self, x: float, sign: float, confidence: float) -> float:
+        """How far the mean of sign (e - x b) may lie above what was seen: the larger of two upper ends.
+
+        One is that of Student's t on clusters, the other that of Hall's t on images.
+        """
+        squares, cubes = max(_polynomial(self.squares, x), 0.0), sign * _polynomial(self.cubes, x)
+        of_clusters = self.groups / (self.groups - 1) * max(_polynomial(self.of_clusters, x), 0.0)
+        skewness = cubes / self.count / (squares / self.count) ** 1.5 if squares > 0 else 0.0
+        halls = halls_t(skewness, self.count, students_t(self.count - 1, confidence))
+        on_images = halls * math.sqrt(squares / (self.count - 1) / self.count)
+        return max(students_t(self.groups - 1, confidence) * math.sqrt(of_clusters) / self.count, on_images)
 
 
-def _halls_t(residuals: Array, quantile: float) -> float:
-    """How many standard errors the upper end lies above the mean, given the skewness; `quantile` if there is none."""
-    count = len(residuals)
-    variance = float(residuals @ residuals) / count
-    skewness = float((residuals**3).mean()) / variance**1.5 if variance > 0 else 0.0
+def halls_t(skewness: float, count: int, quantile: float) -> float:
+    """How many standard errors the upper end of a mean lies above it; `quantile` if there is no skewness.
+
+    Hall's transformation of Student's t (JRSS B 54, 1992), which is monotone, and so can be inverted.
+    """
     if abs(skewness) < 1e-4:
         return quantile
     scaled = skewness / math.sqrt(count)
@@ -389,9 +414,16 @@ def _halls_t(residuals: Array, quantile: float) -> float:
     return 3 / scaled * (1 - math.copysign(abs(inner) ** (1 / 3), inner))
 
 
-def _fixed_point(step: Callable[[float], float], start: float) -> float | None:
-    """Where `step` leads to in the end; None if it leads away."""
-    value = start
+def _polynomial(coefficients: Sequence[float], x: float) -> float:
+    value = 0.0
+    for coefficient in reversed(coefficients):
+        value = value * x + coefficient
+    return value
+
+
+def _fixed_point(step: Callable[[float], float]) -> float | None:
+    """Where `step` leads to from 0; None if it leads away."""
+    value = 0.0
     for _ in range(ROUNDS):
         following = step(value)
         if abs(following - value) < 1e-12:
@@ -400,6 +432,12 @@ def _fixed_point(step: Callable[[float], float], start: float) -> float | None:
             return None
         value = following
     return None
+
+
+def _numbered(groups: Sequence[int]) -> npt.NDArray[np.int_]:
+    """The groups' numbers from 0, in the order in which they first appear."""
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
 def _half_width(residuals: Array, count: int, confidence: float | None, means: int = 1) -> float | None:
@@ -434,14 +472,14 @@ def _finite(values: npt.ArrayLike, name: str) -> Array:
     array: npt.NDArray[Any] = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name} has shape {array.shape}: a list of at least one number is needed")
-    if not np.isfinite(array).all():
+    if not math.isfinite(array.sum()) and not np.isfinite(array).all():  # finite numbers can have an infinite sum
         raise ValueError(f"{name} holds a value that is not finite")
     return array
 
 
 def _positive(values: npt.ArrayLike, name: str) -> Array:
     array = _finite(values, name)
-    if not (array > 0).all():
+    if not array.min() > 0:
         raise ValueError(f"{name} holds a value that is not positive: {array.min()}")
     return array
 

@@ -30,7 +30,10 @@ class StopWhenKnown:
 
     def __call__(self, measured: Measured) -> Stopped | None:
         """Return why to stop, or None to go on."""
-        found = figures(measured, self.design)
+        return self.judge(figures(measured, self.design), measured)
+
+    def judge(self, found: Figures, measured: Measured) -> Stopped | None:
+        """The same, from the figures of what was measured."""
         verdicts = so_far(found, self.demands, self.criteria)
         if Verdict.FAIL in verdicts.values():
             return Stopped.VERDICT
