@@ -3,10 +3,10 @@
     python -m benchmarks.coverage --jobs 2
 
 Pairs of many kinds are drawn, call by call, and go the way of a measured pair through the project's own functions:
-raw rows, `figures` and the stopping rule after every batch, the record with its verdict at the end. Counted are the runs
-in which the interval misses the truth at any look (also after measuring would have stopped), those in which it does at
-the look where measuring stops, those that pass, and those with a verdict. Exits with 1 if a row has more of them than
-`benchmarks/coverage_settings.py` allows. 10,000 runs of a row take one core about a minute.
+raw rows, `figures` and the stopping rule after every batch, the record with its verdict at the end. Counted are the
+runs in which the interval misses the truth at any look (also after measuring would have stopped), those in which it
+does at the look where measuring stops, those that pass, and those with a verdict. Exits with 1 if a row has more of
+them than `benchmarks/coverage_settings.py` allows. 10,000 runs of a row take a core one to three minutes.
 """
 
 from __future__ import annotations
@@ -115,22 +115,22 @@ def draw(setting: Setting, runs: int, numbers: Random) -> Iterator[Drawn]:
     # Of the mean where a score may be anything, else of each score.
     candidate = baseline - losses * (baseline if setting.scores[0] > 4 * setting.scores[1] else setting.scores[0])
     for run in range(runs):
-        seconds = np.exp(logs[run] + _of_processes(setting, calls[run], numbers))
+        seconds = np.exp(logs[run, : len(calls[run])] + _of_processes(setting, calls[run], numbers))
         spread = _calibration(setting, numbers).spread if setting.calibrated else None
         yield Drawn(calls[run], seconds, baseline[run], candidate[run], stretches[run].tolist(), spread)
 
 
 def _machine(setting: Setting, calls: Sequence[Sequence[Call]], numbers: Random) -> tuple[Values, Values]:
-    """Log slowness of the machine in every call, (runs, calls), and the baseline's stretches, (runs, stretches)."""
-    candidate = np.array([[call.side is Side.CANDIDATE for call in run] for run in calls])
-    runs, before = len(calls), 0 if setting.apart else 2 * LEAST_STRETCHES
-    if not setting.apart:
-        candidate = np.hstack([np.zeros((runs, before), dtype=bool), candidate])
+    """Log slowness of the machine in every call, (runs, most calls), and the baseline's stretches, (runs, stretches)."""
+    runs, before = len(calls), LEAST_STRETCHES * (setting.pause or 0)
+    candidate = np.zeros((runs, before + max(map(len, calls))), dtype=bool)
+    for run, made in enumerate(calls):
+        candidate[run, before : before + len(made)] = [call.side is Side.CANDIDATE for call in made]
     logs = setting.noise(numbers, candidate, setting.spread)
     if setting.asks is not Reason.LATENCY:
         return logs, np.empty((runs, 0))
-    if not setting.apart:
-        return logs[:, before:], np.exp(logs[:, :before:2]) / setting.images
+    if setting.pause:
+        return logs[:, before:], np.exp(logs[:, : before : setting.pause]) / setting.images
     elsewhere = np.zeros((runs * LEAST_STRETCHES, setting.stretch), dtype=bool)
     stretches = np.exp(setting.noise(numbers, elsewhere, setting.spread)).mean(axis=1)
     return logs, stretches.reshape(runs, -1) / setting.images
@@ -250,9 +250,16 @@ def follow(setting: Setting, truth: Truth, drawn: Drawn) -> Ended:
     assert end is not None
     batches, misses, stopped = end
     outcome = Outcome(
-        "1", 1, Status.MEASURED, "", batches=tuple(judged[: 2 * batches]), images=tuple(images[: batches * setting.images]),
-        layout=setting.layout, stretches_s=tuple(drawn.stretches_s), stopped=stopped,
-    )  # fmt: skip
+        "1",
+        1,
+        Status.MEASURED,
+        "",
+        batches=tuple(judged[: 2 * batches]),
+        images=tuple(images[: batches * setting.images]),
+        layout=setting.layout,
+        stretches_s=tuple(drawn.stretches_s),
+        stopped=stopped,
+    )
     record = make_record(truth.pair, Sources(), outcome, CRITERIA, design, FINISHED)
     return Ended(missed, misses, record.passed, record.verdict is not Verdict.INCONCLUSIVE, batches)
 

@@ -62,7 +62,7 @@ class Setting:
     bound: bool = True  # evaluation.rare_losses
     # Stretches of the baseline that a latency is taken from
     stretch: int = 1  # calls in each
-    apart: bool = True  # each is measured at another time; else just before the pair, with pauses as long as a call
+    pause: int | None = None  # each is a call just before the pair, so many turns after the last; None: at other times
     # Per cent of the runs
     most_missed: float | None = 5.5
     most_passed: float | None = 2.5
@@ -192,17 +192,24 @@ WARM_UP = [
         for s in (0.005, 0.01, 0.02)
     ),
     *(
-        Setting(f"candidate 3% slow for 5 batches, 1%, {n} batches", planned=n, candidate_slow=step(0.03, 5))
+        Setting(f"candidate 3% slow for 5 batches, 1.0%, {n} batches", planned=n, candidate_slow=step(0.03, 5))
         for n in (10, 16)
     ),
     *(
         Setting(
-            f"baseline 3% slow, fading over 3 batches, {s:.1%}, 16 batches", spread=s, baseline_slow=fading(0.03, 3)
+            f"fading over 3 batches, {s:.1%}, {n} batches, {burn_in} discarded",
+            spread=s,
+            planned=n,
+            baseline_slow=fading(0.03, 3),
+            burn_in=burn_in,
+            most_missed=None if burn_in < 5 else 5.5,
+            most_passed=None if burn_in < 5 else 2.5,
         )
-        for s in (0.005, 0.01)
+        for n, s in ((10, 0.005), (16, 0.005), (16, 0.01), (32, 0.005))
+        for burn_in in (3, 5)
     ),
     Setting(
-        "without burn-in: 3% slow for 5 batches, 1%, 16 batches",
+        "3% slow for 5 batches, 1.0%, 16 batches, none discarded",
         baseline_slow=step(0.03, 5),
         burn_in=0,
         most_missed=None,
@@ -216,27 +223,36 @@ _MACHINES: Mapping[str, Noise] = {
     "quiet": independent,
 }
 LATENCY = [
-    Setting(f"{name}, 8 stretches of {calls}", asks=Reason.LATENCY, noise=noise, spread=0.05, stretch=calls)
-    for name, noise in _MACHINES.items()
-    for calls in (1, 16)
-]
-LATENCY_TAKEN = [
-    Setting(
-        f"{name}, 8 calls just before",
-        asks=Reason.LATENCY,
-        noise=noise,
-        spread=0.05,
-        apart=False,
-        most_missed=None,
-        most_passed=None,
-    )
-    for name, noise in _MACHINES.items()
+    *(
+        Setting(f"{name}, stretches of {calls}", asks=Reason.LATENCY, noise=noise, spread=0.05, stretch=calls)
+        for name, noise in _MACHINES.items()
+        for calls in (1, 16)
+    ),
+    *(
+        Setting(f"{name}, in blocks", asks=Reason.LATENCY, noise=noise, spread=0.05, layout=Layout.BLOCKS, planned=24)
+        for name, noise in _MACHINES.items()
+    ),
+    *(
+        Setting(
+            f"{name}, every {pause} turns before",
+            asks=Reason.LATENCY,
+            noise=noise,
+            spread=0.05,
+            pause=pause,
+            most_missed=5.5 if pause > 2 else None,
+            most_passed=2.5 if pause > 2 else None,
+        )
+        for name, noise in _MACHINES.items()
+        for pause in ((2, 64) if name.endswith("40 turns") else (2,))
+    ),
 ]
 BLOCKS = [
     Setting(f"{name}, {planned} batches", noise=noise, spread=0.05, planned=planned, layout=Layout.BLOCKS)
     for planned in (24, 16)
     for name, noise in {
+        "slow phases of 4 turns": phases_of(4),
         "slow phases of 12 turns": phases_of(12),
+        "AR(1), rho 0.9": correlated(0.9),
         "AR(1), rho 0.95": correlated(0.95),
         "independent": independent,
         "drift": drifting,
@@ -262,7 +278,7 @@ SECTIONS: Mapping[str, Sequence[Setting]] = {
     "restarts": RESTARTS,
     "start-order": ORDER,
     "warm-up": WARM_UP,
-    "latency": [*LATENCY, *LATENCY_TAKEN],
+    "latency": LATENCY,
     "blocks": BLOCKS,
     "efficiency": EFFICIENCY,
 }

@@ -96,7 +96,7 @@ def figures(measured: Measured, design: SequentialDesign) -> Figures:
     candidate_clip = [image.candidate_clip for image in measured.images]
     largest = largest_loss(measured.images)
     loss = _loss(measured.images, design, largest, level)
-    per_image = _latency(paired, measured, level)
+    per_image = _latency(paired, measured, design, level)
     return Figures(
         speedup=ratio.value,
         speedup_low=ratio.low,
@@ -152,18 +152,27 @@ def _seconds(paired: Sequence[PairedBatch]) -> tuple[stats.Array, stats.Array]:
 
 
 def _speedup(paired: Sequence[PairedBatch], design: SequentialDesign, layout: Layout, level: float | None) -> Interval:
-    logs, blocks = log_ratios(paired), [batch.block for batch in paired]
+    logs, groups = log_ratios(paired), [batch.block for batch in paired]
     if layout is Layout.BLOCKS:
-        return stats.speedup_of_means(logs, blocks, level)  # both were started in each block, in either order
+        return stats.speedup_of_means(logs, groups, level, stats.blocks_inflation(len(set(groups))))
     if design.by_starts:
-        ratio = stats.speedup_of_means(logs, blocks, level)
+        ratio = stats.speedup_of_means(logs, groups, level)
     else:
-        sizes = list(Counter(blocks).values())
-        between = design.spread.half_width(sizes, design.confidence) if design.spread else 0.0
-        ratio = stats.speedup(logs, level, blocks, between)
-    # The candidate's place counts for it in some batches and against it in others, as far as both are known.
-    places = [1.0 if batch.candidate_last is not False else -1.0 for batch in paired]
-    return stats.widened(ratio, design.order_effect * abs(fmean(places)))
+        ratio = stats.speedup(logs, level, groups, _between(groups, design))
+    return stats.widened(ratio, _order_effect(paired, design))
+
+
+def _between(groups: Sequence[int], design: SequentialDesign) -> float:
+    """What is known of the difference between starts, as half of an interval of a log ratio."""
+    return design.spread.half_width(list(Counter(groups).values()), design.confidence) if design.spread else 0.0
+
+
+def _order_effect(paired: Sequence[PairedBatch], design: SequentialDesign) -> float:
+    """What the order of starts may have done to the mean log ratio.
+
+    The candidate's place counts for it in some batches and against it in others, as far as both are known.
+    """
+    return design.order_effect * abs(fmean([1.0 if batch.candidate_last is not False else -1.0 for batch in paired]))
 
 
 def _loss(images: Sequence[ImageRow], design: SequentialDesign, largest: float, level: float | None) -> Interval | None:
@@ -177,16 +186,23 @@ def _loss(images: Sequence[ImageRow], design: SequentialDesign, largest: float, 
     )
 
 
-def _latency(paired: Sequence[PairedBatch], measured: Measured, level: float | None) -> Interval:
-    """Seconds per image of the candidate."""
+def _latency(
+    paired: Sequence[PairedBatch], measured: Measured, design: SequentialDesign, level: float | None
+) -> Interval:
+    """Seconds per image of the candidate. What counts once for the speedup does so here."""
     baseline_s, candidate_s = _seconds(paired)
-    counts = [batch.images for batch in paired]
-    if measured.layout is Layout.BLOCKS:
-        per_image = [seconds / count for seconds, count in zip(candidate_s, counts, strict=True)]
-        return stats.mean_of_groups(per_image, [batch.block for batch in paired], level)
+    groups = [batch.block for batch in paired]
     if not measured.stretches_s:
-        return Interval(stats.seconds_per_image(candidate_s, counts), None, None)
-    return stats.latency(baseline_s, candidate_s, measured.stretches_s, level)
+        return Interval(stats.seconds_per_image(candidate_s, [batch.images for batch in paired]), None, None)
+    in_blocks = measured.layout is Layout.BLOCKS
+    if not in_blocks and not design.by_starts:
+        between = _between(groups, design)
+        time = stats.latency(baseline_s, candidate_s, measured.stretches_s, level, between=between)
+        return stats.widened(time, _order_effect(paired, design))
+    sums = stats.sums_of_groups(baseline_s, groups), stats.sums_of_groups(candidate_s, groups)
+    inflation = stats.blocks_inflation(len(sums[0])) if in_blocks else 1.0
+    time = stats.latency(*sums, measured.stretches_s, level, inflation)
+    return time if in_blocks else stats.widened(time, _order_effect(paired, design))
 
 
 def _require_sound(paired: Sequence[PairedBatch], measured: Measured) -> None:

@@ -22,6 +22,7 @@ FIRST_LOOK = 4  # batches: with fewer, Student's t at the level of an early look
 SPENDING_POWER = 2.0
 SPENT_SHARE = 0.75  # of the error that is allowed; `confidence_at_look` says why not all of it
 TURNS_FACTOR = math.sqrt(9 / 8)  # on the standard error of a speedup; `speedup` says why
+BLOCKS_CORRELATION = 0.25  # of the log ratios of two blocks that lie together; `blocks_inflation` says why
 LEAST_STRETCHES = 8  # of the baseline, for an interval of a latency
 START_ORDER_EFFECT = 0.0013  # log ratio; `StartSpread` says what it is, benchmarks/RESULTS.md how it was found
 LARGEST_LOG = math.log(sys.float_info.max)
@@ -64,7 +65,7 @@ def confidence_at_look(look: int, planned: int, confidence: float) -> float | No
     Repeated confidence intervals (Jennison and Turnbull, JRSS B 51(3), 1989). The error alpha is spent as
     alpha * (look / planned)^2 (Lan and DeMets, Biometrika 70(3), 1983; the power family of Kim and DeMets,
     Biometrika 74(1), 1987): little is spent early, so the last interval is not much wider than that of a single
-    look, and the levels fall from look to look. The boundary for a normal mean becomes nominal levels, which
+    look, and from the second look on the levels fall. The boundary for a normal mean becomes nominal levels, which
     Student's t is then used at (Pocock, Biometrika 64(2), 1977).
 
     Three quarters of alpha are spent. Few batches make successive t values less alike than normal ones, so with all
@@ -164,7 +165,7 @@ def speedup(
     return _ratio_around(centre, math.hypot(half * TURNS_FACTOR, between))
 
 
-def speedup_of_means(logs: Array, groups: Sequence[int], confidence: float | None) -> Interval:
+def speedup_of_means(logs: Array, groups: Sequence[int], confidence: float | None, inflation: float = 1.0) -> Interval:
     """The same from the means of groups of batches, each of which counts once.
 
     The groups are independent starts of both sides (Kalibera and Jones, ISMM 2013), or blocks that lie apart in time.
@@ -174,12 +175,25 @@ def speedup_of_means(logs: Array, groups: Sequence[int], confidence: float | Non
         logs: (batches,) of `log_ratios`.
         groups: (batches,) the number of each batch's group.
         confidence: of this look.
+        inflation: of the variance, such as `blocks_inflation`.
     """
     numbers = _numbered(groups)
     means = np.bincount(numbers, logs) / np.bincount(numbers)
     centre = mean(means)
     half = _half_width(means - centre, len(means), confidence)
-    return Interval(math.exp(centre), None, None) if half is None else _ratio_around(centre, half)
+    return (
+        Interval(math.exp(centre), None, None) if half is None else _ratio_around(centre, half * math.sqrt(inflation))
+    )
+
+
+def blocks_inflation(blocks: int) -> float:
+    """By which factor the variance of the mean log ratio of so many blocks is above that of independent ones.
+
+    Blocks in turns A B B A or B A A B are alike if the machine's speed is, as batches are; see `speedup`. With a few
+    calls between two loaded sides their log ratios correlate by c = 1/4 at most, whatever the correlation from call to
+    call. Then the variance of the mean is 1 + c times, and the sample variance 1 - c / (blocks - 1) times as large.
+    """
+    return 1.0 if blocks < 2 else (1 + BLOCKS_CORRELATION) / (1 - BLOCKS_CORRELATION / (blocks - 1))
 
 
 def _ratio_around(centre: float, half: float) -> Interval:
@@ -239,51 +253,52 @@ def seconds_per_image(wall_s: npt.ArrayLike, images: npt.ArrayLike) -> float:
 
 
 def latency(
-    baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike, stretches: npt.ArrayLike, confidence: float | None
+    baseline_s: npt.ArrayLike,
+    candidate_s: npt.ArrayLike,
+    stretches: npt.ArrayLike,
+    confidence: float | None,
+    inflation: float = TURNS_FACTOR**2,
+    between: float = 0.0,
 ) -> Interval:
     """Seconds per image of the candidate, with an interval that covers a machine whose speed changes.
 
     The candidate was timed for a while only, and the machine may have been slow all that time. But it was timed beside
     the baseline, and the baseline at other times, too: T = (sum c / sum b) mu, where mu is the baseline's mean over
     stretches that lie apart. The relative variances of the two factors add up, with Satterthwaite's degrees of freedom
-    (Biometrics Bulletin 2, 1946). That of the ratio is 9/8 of the linearised one; `speedup` says why.
+    (Biometrics Bulletin 2, 1946).
 
     Args:
-        baseline_s, candidate_s: (batches,) seconds; entry i of both is the same prompts and seeds.
+        baseline_s, candidate_s: (batches,) seconds; entry i of both is the same prompts and seeds. Or sums of batches.
         stretches: (stretches,) the baseline's seconds per image in each; LEAST_STRETCHES are needed for an interval.
+            They hold for the machine's speed if it changes several times from one to the next.
         confidence: of this look.
+        inflation: of the linearised variance of the ratio. That of batches in turns; `speedup` says why.
+        between: `StartSpread.half_width`.
 
     Raises:
         ValueError: as `log_ratios` does.
     """
     baseline, candidate = _pair(_positive(baseline_s, "baseline_s"), _positive(candidate_s, "candidate_s"))
     level = _positive(stretches, "stretches")
-    ratio = float(candidate.sum() / baseline.sum())
-    value = ratio * float(level.mean())
+    ratio = float(np.add.reduce(candidate) / np.add.reduce(baseline))
+    value = ratio * mean(level)
     batches, count = len(baseline), len(level)
     if confidence is None or batches < 2 or count < LEAST_STRETCHES:
         return Interval(value, None, None)
-    residuals = (candidate - ratio * baseline) / candidate.mean()
-    of_ratio = TURNS_FACTOR**2 * float(residuals @ residuals) / (batches - 1) / batches
-    of_level = float(level.var(ddof=1)) / float(level.mean()) ** 2 / count
+    residuals = (candidate - ratio * baseline) / mean(candidate)
+    of_ratio = inflation * float(residuals @ residuals) / (batches - 1) / batches
+    of_level = (standard_deviation(level) / mean(level)) ** 2 / count
     total = of_ratio + of_level
-    if total == 0:
-        return Interval(value, value, value)
-    freedom = total**2 / (of_ratio**2 / (batches - 1) + of_level**2 / (count - 1))
-    half = students_t(freedom, confidence) * math.sqrt(total)
+    half = between
+    if total > 0:
+        freedom = total**2 / (of_ratio**2 / (batches - 1) + of_level**2 / (count - 1))
+        half = math.hypot(students_t(freedom, confidence) * math.sqrt(total), between)
     return Interval(value, value * math.exp(-half), value * math.exp(min(half, LARGEST_LOG)))
 
 
-def mean_of_groups(values: npt.ArrayLike, groups: Sequence[int], confidence: float | None) -> Interval:
-    """The mean of the means of groups that lie apart in time, with Student's t interval.
-
-    Both arrays: (batches,); values are positive. Raises ValueError as `log_ratios` does.
-    """
-    numbers = _numbered(groups)
-    means = np.bincount(numbers, _positive(values, "values")) / np.bincount(numbers)
-    centre = mean(means)
-    half = _half_width(means - centre, len(means), confidence)
-    return Interval(centre, None, None) if half is None else Interval(centre, centre - half, centre + half)
+def sums_of_groups(values: npt.ArrayLike, groups: Sequence[int]) -> Array:
+    """(groups,) sums of the values of each group, in the order in which the groups first appear."""
+    return np.asarray(np.bincount(_numbered(groups), np.asarray(values, dtype=np.float64)))
 
 
 def relative_loss(
