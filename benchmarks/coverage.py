@@ -121,7 +121,7 @@ def draw(setting: Setting, runs: int, numbers: Random) -> Iterator[Drawn]:
 
 
 def _machine(setting: Setting, calls: Sequence[Sequence[Call]], numbers: Random) -> tuple[Values, Values]:
-    """Log slowness of the machine in every call, (runs, most calls), and the baseline's stretches, (runs, stretches)."""
+    """Log slowness of the machine in every call, (runs, calls), and the baseline's stretches, (runs, stretches)."""
     runs, before = len(calls), LEAST_STRETCHES * (setting.pause or 0)
     candidate = np.zeros((runs, before + max(map(len, calls))), dtype=bool)
     for run, made in enumerate(calls):
