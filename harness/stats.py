@@ -343,10 +343,10 @@ def relative_loss(
         return Interval(value, None, None)
     moments = _Moments.of(losses - value * baseline, baseline, clusters, confidence)
     above = _fixed_point(lambda further: moments.beyond(further, 1.0) / centre)
-    below = _fixed_point(lambda further: -moments.beyond(further, -1.0) / centre)
+    below = _fixed_point(lambda further: moments.beyond(-further, -1.0) / centre)
     if above is None or below is None:
         return Interval(value, None, None)
-    return Interval(value, value + below, max(value + above, unseen))
+    return Interval(value, value - below, max(value + above, unseen))
 
 
 def unseen_loss(largest: float, images: int, error: float) -> float:
@@ -435,15 +435,19 @@ def halls_t(skewness: float, count: int, quantile: float) -> float:
 
 
 def _fixed_point(step: Callable[[float], float]) -> float | None:
-    """Where `step` leads to from 0; None if it leads away."""
-    value = 0.0
+    """The x that `step` leads back to itself, from 0 upwards; None if it leads away. step(0) is not negative."""
+    from scipy.optimize import brentq
+
+    before, value = 0.0, step(0.0)
     for _ in range(ROUNDS):
         following = step(value)
         if abs(following - value) < 1e-12:
             return following
-        if not abs(following) < 1e6:
+        if following < value:  # it lies between the last two
+            return float(brentq(lambda x: step(x) - x, before, value, xtol=1e-12))
+        if not following < 1e6:
             return None
-        value = following
+        before, value = value, following
     return None
 
 
