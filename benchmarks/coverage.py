@@ -138,9 +138,9 @@ def _machine(setting: Setting, calls: Sequence[Sequence[Call]], numbers: Random)
 
 def _of_processes(setting: Setting, calls: Sequence[Call], numbers: Random) -> Values:
     """Log slowness of the two processes that answer, (calls,)."""
-    of_starts = setting.between * numbers.standard_normal(max(call.block for call in calls) + 1)
+    of_starts = setting.between * numbers.standard_normal((max(call.block for call in calls) + 1, len(Side)))
     candidate = np.array([call.side is Side.CANDIDATE for call in calls])
-    logs = candidate * (of_starts[[call.block for call in calls]] - math.log(SPEEDUP))
+    logs = of_starts[[call.block for call in calls], candidate.astype(int)] - candidate * math.log(SPEEDUP)
     logs += setting.order_effect * np.array([bool(call.started_last) for call in calls])
     number = np.array([float(call.number) for call in calls])
     for unsteady, of_side in ((setting.baseline_slow, ~candidate), (setting.candidate_slow, candidate)):
@@ -152,7 +152,8 @@ def _of_processes(setting: Setting, calls: Sequence[Call], numbers: Random) -> V
 def _calibration(setting: Setting, numbers: Random) -> CalibrationRow:
     starts, batches = CALIBRATION
     noise = setting.spread * math.sqrt(2)
-    means = numbers.normal(-setting.order_effect, math.hypot(setting.between, noise / math.sqrt(batches)), starts)
+    spread = math.sqrt(2 * setting.between**2 + noise**2 / batches)
+    means = numbers.normal(-setting.order_effect, spread, starts)
     return CalibrationRow(
         actor="", host="", device="", device_id="", batch_size=1, seconds_per_image=1.0, noise=noise,
         start_means=tuple(means.tolist()), restart_s=0.0, speedup=1.0, speedup_low=1.0, speedup_high=1.0,

@@ -48,7 +48,7 @@ class Setting:
     # Starts of both processes
     starts: int = 1
     burn_in: int = 3  # batches in turns before the judged ones, in each start
-    between: float = 0.0  # standard deviation of the log ratio from start to start
+    between: float = 0.0  # standard deviation of a process's log slowness from start to start
     order_effect: float = 0.0  # log of how much slower the process is that was started last
     calibrated: bool = False  # by 8 starts of 8 batches, which every run has anew
     baseline_slow: Unsteady | None = None

@@ -74,7 +74,7 @@ class StopWhenKnown:
         """Whether the speedup would most likely be in doubt after all planned batches, too."""
         required = self.demands.req_speedup
         design = self.design
-        if required is None or design.by_starts or layout is Layout.BLOCKS:
+        if required is None or design.by_starts or layout is Layout.BLOCKS or len(logs) >= design.planned:
             return False
         last = stats.confidence_at_look(design.planned, design.planned, design.confidence)
         assert last is not None
