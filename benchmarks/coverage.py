@@ -1,303 +1,343 @@
-"""How often the intervals miss the truth although they are looked at after every batch, by simulation.
+"""How often the intervals miss the truth, and verdicts are wrong, by simulation of whole pairs.
 
-    python benchmarks/coverage.py
+    python -m benchmarks.coverage --jobs 2
 
-Runs of at most 6 to 32 batches are drawn under many kinds of noise, and looked at as `diffharness run` does: after
-every batch from the fourth on. Counted are the runs in which the interval misses the truth at any look, those in which
-it does at the look where measuring stops, and those in which a candidate passes that is just short of its requirement.
-Exits with 1 where more of them do than a confidence of 95% allows. One core needs about ten seconds.
+Pairs of many kinds are drawn, call by call, and go the way of a measured pair through the project's own functions:
+raw rows, `figures` and the stopping rule after every batch, the record with its verdict at the end. Counted are the
+runs in which the interval misses the truth at any look (also after measuring would have stopped), those in which it
+does at the look where measuring stops, those that pass, and those with a verdict. Exits with 1 if a row has more of
+them than `benchmarks/coverage_settings.py` allows. 10,000 runs of a row take a core one to three minutes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from typing import Annotated, Any
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import typer
-from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-from harness import stats
-
-Random = np.random.Generator
-Values = npt.NDArray[np.float64]  # (runs, turns), (runs, batches) or (runs, looks)
-Flags = npt.NDArray[np.bool_]
-# Logarithms of how much longer the calls take than they should, (runs, turns) in the order of time. The flags say
-# which are the candidate's; the number is the standard deviation of what is independent from call to call.
-Noise = Callable[[Random, Flags, float], Values]
+from actors.draws import share
+from actors.measure import Turns, block_order
+from actors.messages import BatchRow, ImageRow, Layout, Mark, Measured, Outcome, Side, Status, Stopped
+from benchmarks.coverage_settings import BEFORE, LIMIT, SECTIONS, Before, Setting
+from benchmarks.noise import Random, Values, mean_slowness
+from harness.calibration import CalibrationRow
+from harness.evaluation import Sources, make_record
+from harness.figures import SequentialDesign, figures
+from harness.judge import Criteria
+from harness.records import Demands, Figures, Protocol, RareLosses, Reason, Verdict
+from harness.requirement import Requirement
+from harness.stats import LEAST_STRETCHES, StartSpread
+from harness.stopping import StopWhenKnown
+from harness.tasks import Difficulty, Pair, Task
 
 CONFIDENCE = 0.95
-PLANNED = (6, 8, 16, 32)
-SPREADS = (0.005, 0.02, 0.05, 0.15)
-SHORTFALL = 0.999  # the true speedup, as a share of the required one
-HALF_WIDTH = 0.02  # relative: narrow enough to stop
-SLOWER = 1.5  # seen on a host whose CPUs have busy neighbours
-SPIKES = 0.05  # of the calls
-MEAN_LOG_SPIKE = float(np.diff([x * math.log(x) - x for x in (1.5, 3.0)])[0] / 1.5)
+SPEEDUP = 2.0
+CRITERIA = Criteria(Protocol.STRICT, LIMIT)
+CALIBRATION = (8, 8)  # starts, and batches of each
+CHUNK = 100  # runs that are drawn together
+FINISHED = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-def independent(random: Random, candidate: Flags, spread: float) -> Values:
-    """Log-normal."""
-    return spread * random.standard_normal(candidate.shape)
+class Call(NamedTuple):
+    """A call to be made. number: of this process's calls in turns, from 0. block: as of BatchRow."""
+
+    side: Side
+    batch: int
+    judged: bool
+    number: int
+    block: int
+    started_last: bool | None
 
 
-def heavy_tailed(random: Random, candidate: Flags, spread: float) -> Values:
-    """Student's t of 3 degrees of freedom, of this standard deviation."""
-    return spread / math.sqrt(3) * random.standard_t(3, candidate.shape)
+def in_turns(setting: Setting, coin: random.Random) -> list[Call]:
+    """The calls of a pair in turns, as `Measurement.interleaved` makes them."""
+    calls: list[Call] = []
+    others = [number % 2 == 0 for number in range(1, setting.starts)]  # as GpuActor draws who is started last
+    for start, candidate_last in enumerate([True, *coin.sample(others, len(others))]):
+        turns: Any = Turns(start, Side.BASELINE, Side.CANDIDATE, coin)  # type: ignore[arg-type]
+        for number in range(setting.burn_in + share(setting.planned, setting.starts, start)):
+            judged, batch = number >= setting.burn_in, len(calls) // 2
+            for side in turns.order():
+                last = candidate_last is (side is Side.CANDIDATE)
+                calls.append(Call(side, batch, judged, number, start, last))
+    return calls
 
 
-def spiked(random: Random, candidate: Flags, spread: float) -> Values:
-    """Some calls, of either side, take 1.5 to 3 times as long."""
-    hit = random.random(candidate.shape) < SPIKES
-    return independent(random, candidate, spread) + hit * np.log(random.uniform(1.5, 3, candidate.shape))
-
-
-def autocorrelated(random: Random, candidate: Flags, spread: float, rho: float) -> Values:
-    """The machine's speed, of a correlation that falls by rho a turn: AR(1)."""
-    noise = random.standard_normal(candidate.shape)
-    for turn in range(1, noise.shape[1]):
-        noise[:, turn] = rho * noise[:, turn - 1] + math.sqrt(1 - rho**2) * noise[:, turn]
-    return spread * noise
-
-
-def slow_phases(random: Random, candidate: Flags, spread: float) -> Values:
-    """A machine of two speeds; it keeps each for 4 turns on average."""
-    changes = random.random(candidate.shape) < 1 / 4
-    changes[:, 0] = random.random(len(changes)) < 1 / 2
-    slow = changes.cumsum(axis=1) % 2
-    return independent(random, candidate, spread) + slow * math.log(SLOWER)
-
-
-def drifting(random: Random, candidate: Flags, spread: float) -> Values:
-    """The machine becomes 10% slower over the run."""
-    return independent(random, candidate, spread) + np.linspace(0, math.log(1.1), candidate.shape[1])
-
-
-def wandering(random: Random, candidate: Flags, spread: float) -> Values:
-    """The machine's speed walks at random, by `spread` a turn."""
-    return independent(random, candidate, spread).cumsum(axis=1)
-
-
-def unequal(random: Random, candidate: Flags, spread: float) -> Values:
-    """The candidate varies five times as much as the baseline, whose standard deviation is `spread`."""
-    return independent(random, candidate, spread) * np.where(candidate, 5, 1)
-
-
-def candidate_spiked(random: Random, candidate: Flags, spread: float) -> Values:
-    """Spikes of the candidate alone: its mean time is far from what most of its calls take."""
-    hit = (random.random(candidate.shape) < SPIKES) & candidate
-    spikes = hit * np.log(random.uniform(1.5, 3, candidate.shape)) - candidate * SPIKES * MEAN_LOG_SPIKE
-    return independent(random, candidate, spread) + spikes
-
-
-def resonant(random: Random, candidate: Flags, spread: float) -> Values:
-    """Something slows the machine by 10% with a period of exactly one block of four turns."""
-    phase = random.uniform(0, 2 * math.pi, (len(candidate), 1))
-    rhythm = 0.05 * np.sin(math.pi / 2 * np.arange(candidate.shape[1]) + phase)
-    return independent(random, candidate, spread) + rhythm
-
-
-KINDS: dict[str, tuple[Noise, Sequence[float]]] = {
-    "independent": (independent, SPREADS),
-    "heavy tails": (heavy_tailed, SPREADS),
-    "spikes on either side": (spiked, SPREADS),
-    "AR(1), rho 0.3": (partial(autocorrelated, rho=0.3), SPREADS),
-    "AR(1), rho 0.5": (partial(autocorrelated, rho=0.5), SPREADS),
-    "AR(1), rho 0.7": (partial(autocorrelated, rho=0.7), SPREADS),
-    "AR(1), rho 0.95": (partial(autocorrelated, rho=0.95), SPREADS),
-    "slow phases": (slow_phases, SPREADS),
-    "drift": (drifting, SPREADS),
-    "random walk": (wandering, SPREADS),
-    "unequal sides": (unequal, [0.02]),
-}
-BEYOND: dict[str, tuple[Noise, Sequence[float]]] = {
-    "candidate's own spikes": (candidate_spiked, [0.005, 0.05]),
-    "rhythm of 4 turns": (resonant, [0.005, 0.05]),
-}
-TIMES: dict[str, tuple[Noise, Sequence[float]]] = {
-    name: (KINDS[name][0], [0.05]) for name in ("independent", "AR(1), rho 0.7", "slow phases")
-}
-
-IMAGES = 4  # a batch
-LOSS_LIMIT = 0.05
-Losses = Callable[[Random, tuple[int, ...]], Values]
-LOSSES: dict[str, Losses] = {  # of an image's score, less their mean; the standard deviation is 1
-    "normal": lambda random, shape: random.standard_normal(shape),
-    "skewness 1 (gamma)": lambda random, shape: (random.standard_gamma(4, shape) - 4) / 2,
-    "skewness 2 (exponential)": lambda random, shape: random.standard_exponential(shape) - 1,
-    "skewness -2": lambda random, shape: 1 - random.standard_exponential(shape),
-    "one image in 10 loses 3.3": lambda random, shape: np.where(random.random(shape) < 0.1, 3, -1 / 3),
-}
-
-
-def order(random: Random, runs: int, batches: int) -> Flags:
-    """Whether the candidate has the first turn, (runs, batches): a coin a block of two, A B B A or B A A B."""
-    coins = random.random((runs, (batches + 1) // 2)) < 0.5
-    return np.stack([coins, ~coins], axis=2).reshape(runs, -1)[:, :batches]
-
-
-def turns_of_candidate(candidate_first: Flags) -> Flags:
-    """(runs, turns) from (runs, batches): each batch is a turn of either side."""
-    return np.stack([candidate_first, ~candidate_first], axis=2).reshape(len(candidate_first), -1)
-
-
-def log_ratios(noise: Noise, spread: float, runs: int, batches: int, random: Random) -> Values:
-    """(runs, batches): log(baseline / candidate) less its true value."""
-    candidate_first = order(random, runs, batches)
-    turns = noise(random, turns_of_candidate(candidate_first), spread)
-    first, second = turns[:, ::2], turns[:, 1::2]
-    return np.where(candidate_first, second - first, first - second)
-
-
-@cache
-def quantiles(planned: int, images: int = 1) -> Values:
-    """Student's t at every look, of so many observations a batch. (looks,)"""
-    looks = range(stats.FIRST_LOOK, planned + 1)
-    levels = [stats.confidence_at_look(look, planned, CONFIDENCE) or 0.0 for look in looks]
-    return np.array([stdtrit(look * images - 1, (1 + level) / 2) for look, level in zip(looks, levels, strict=True)])
-
-
-def students(values: Values) -> tuple[Values, Values]:
-    """Mean and half width of its interval at every look, (runs, looks) each. values: (runs, batches)."""
-    batches = np.arange(1, values.shape[1] + 1)
-    mean = values.cumsum(axis=1) / batches
-    squares = np.maximum((values**2).cumsum(axis=1) - batches * mean**2, 0)
-    looks = slice(stats.FIRST_LOOK - 1, None)
-    error = np.sqrt(squares[:, looks] / (batches[looks] - 1) / batches[looks])
-    return mean[:, looks], quantiles(len(batches)) * error
-
-
-def speedups(ratios: Values) -> tuple[Values, Values]:
-    """Centre and half width of the logarithm at every look: `stats.speedup` for many runs at once."""
-    centre, half = students(ratios)
-    return centre, half * stats.TURNS_FACTOR
+def in_blocks(setting: Setting, coin: random.Random) -> list[Call]:
+    """The calls of a pair in blocks, as `Measurement.in_blocks` makes them."""
+    plan: Any = SimpleNamespace(batches=setting.planned)
+    order = block_order(plan, SimpleNamespace(order=str(coin.random())))  # type: ignore[arg-type]
+    pairs, calls, loaded, made = len(order) // 2, [], None, 0
+    for side, block in order:
+        if side is not loaded:
+            loaded, made = side, setting.burn_in
+            calls += [Call(side, -1, False, number, block, None) for number in range(setting.burn_in)]
+        first = sum(share(setting.planned, pairs, number) for number in range(block))
+        for batch in range(first, first + share(setting.planned, pairs, block)):
+            calls.append(Call(side, batch, True, made, block, None))
+            made += 1
+    return calls
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Shares of the runs, and the mean number of batches until measuring stops."""
+class Drawn:
+    """All that happens in one run."""
 
-    missed: float
-    missed_at_stop: float
-    wrongly_passed: float
+    calls: Sequence[Call]
+    seconds: Values  # (calls,)
+    baseline_scores: Values  # (images,)
+    candidate_scores: Values
+    stretches_s: Sequence[float]
+    spread: StartSpread | None
+
+
+def draw(setting: Setting, runs: int, numbers: Random) -> Iterator[Drawn]:
+    """Draws what happens in so many runs."""
+    coin = random.Random(int(numbers.integers(2**63)))
+    make = in_blocks if setting.layout is Layout.BLOCKS else in_turns
+    calls = [make(setting, coin) for _ in range(runs)]
+    logs, stretches = _machine(setting, calls, numbers)
+    shape = (runs, setting.planned * setting.images)
+    baseline = numbers.normal(*setting.scores, shape)
+    losses = setting.losses(numbers, shape, setting.images) if setting.losses else np.zeros(shape)
+    # Of the mean where a score may be anything, else of each score.
+    candidate = baseline - losses * (baseline if setting.scores[0] > 4 * setting.scores[1] else setting.scores[0])
+    for run in range(runs):
+        seconds = np.exp(logs[run, : len(calls[run])] + _of_processes(setting, calls[run], numbers))
+        spread = _calibration(setting, numbers).spread if setting.calibrated else None
+        yield Drawn(calls[run], seconds, baseline[run], candidate[run], stretches[run].tolist(), spread)
+
+
+def _machine(setting: Setting, calls: Sequence[Sequence[Call]], numbers: Random) -> tuple[Values, Values]:
+    """Log slowness of the machine in every call, (runs, calls), and the baseline's stretches, (runs, stretches)."""
+    runs, before = len(calls), LEAST_STRETCHES * (setting.pause or 0)
+    candidate = np.zeros((runs, before + max(map(len, calls))), dtype=bool)
+    for run, made in enumerate(calls):
+        candidate[run, before : before + len(made)] = [call.side is Side.CANDIDATE for call in made]
+    logs = setting.noise(numbers, candidate, setting.spread)
+    if setting.asks is not Reason.LATENCY:
+        return logs, np.empty((runs, 0))
+    if setting.pause:
+        return logs[:, before:], np.exp(logs[:, : before : setting.pause]) / setting.images
+    elsewhere = np.zeros((runs * LEAST_STRETCHES, setting.stretch), dtype=bool)
+    stretches = np.exp(setting.noise(numbers, elsewhere, setting.spread)).mean(axis=1)
+    return logs, stretches.reshape(runs, -1) / setting.images
+
+
+def _of_processes(setting: Setting, calls: Sequence[Call], numbers: Random) -> Values:
+    """Log slowness of the two processes that answer, (calls,)."""
+    of_starts = setting.between * numbers.standard_normal((max(call.block for call in calls) + 1, len(Side)))
+    candidate = np.array([call.side is Side.CANDIDATE for call in calls])
+    logs = of_starts[[call.block for call in calls], candidate.astype(int)] - candidate * math.log(SPEEDUP)
+    logs += setting.order_effect * np.array([bool(call.started_last) for call in calls])
+    number = np.array([float(call.number) for call in calls])
+    for unsteady, of_side in ((setting.baseline_slow, ~candidate), (setting.candidate_slow, candidate)):
+        if unsteady is not None:
+            logs += unsteady(number) * of_side
+    return logs
+
+
+def _calibration(setting: Setting, numbers: Random) -> CalibrationRow:
+    starts, batches = CALIBRATION
+    noise = setting.spread * math.sqrt(2)
+    spread = math.sqrt(2 * setting.between**2 + noise**2 / batches)
+    means = numbers.normal(-setting.order_effect, spread, starts)
+    return CalibrationRow(
+        actor="", host="", device="", device_id="", batch_size=1, seconds_per_image=1.0, noise=noise,
+        start_means=tuple(means.tolist()), restart_s=0.0, speedup=1.0, speedup_low=1.0, speedup_high=1.0,
+        gpu_busy=None, timed=starts * batches, disturbed=0,
+    )  # fmt: skip
+
+
+def rows_of(setting: Setting, drawn: Drawn) -> list[BatchRow]:
+    """The timed calls as the actor sends them."""
+    return [
+        BatchRow(
+            call.batch, turn, call.side, setting.images, seconds, seconds, None, None, 0.0,
+            judged=call.judged, marks=() if call.judged else (Mark.BURN_IN,), block=call.block,
+            started_last=call.started_last,
+        )
+        for turn, (call, seconds) in enumerate(zip(drawn.calls, drawn.seconds.tolist(), strict=True))
+    ]  # fmt: skip
+
+
+def images_of(setting: Setting, drawn: Drawn, batches: Sequence[int]) -> list[ImageRow]:
+    """The scored images as the actor sends them. batches: the numbers of those that are judged."""
+    scores = zip(drawn.baseline_scores.tolist(), drawn.candidate_scores.tolist(), strict=True)
+    other = setting.scores[0] * (1 - setting.largest)
+    return [
+        ImageRow(
+            batches[image // setting.images], image % setting.images, "", image, False, *both, 1.0, 40.0, (), other
+        )
+        for image, both in enumerate(scores)
+    ]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a run. Shares of runs, once they are averaged."""
+
+    any: float  # a look misses
+    stop: float  # the last look before measuring stops does
+    passed: float
+    decided: float
     batches: float
 
+
+@dataclass(frozen=True)
+class Truth:
+    """The true value of the figure that is asked for, and what is required."""
+
+    value: float
+    demands: Demands
+
+    @classmethod
+    def of(cls, setting: Setting) -> Truth:
+        """Of a setting."""
+        if setting.asks is Reason.LATENCY:
+            seconds = mean_slowness(setting.noise, setting.spread) / SPEEDUP / setting.images
+            return cls(seconds, Demands(req_latency_s=seconds / setting.required))
+        value = SPEEDUP if setting.asks is Reason.SPEEDUP else setting.loss
+        return cls(value, Demands(req_speedup=SPEEDUP * setting.required))
+
+    def missed(self, found: Figures, asks: Reason) -> bool:
+        """Whether there is an interval, and the truth is not in it."""
+        low, high = {
+            Reason.SPEEDUP: (found.speedup_low, found.speedup_high),
+            Reason.LATENCY: (found.candidate_seconds_per_image_low, found.candidate_seconds_per_image_high),
+            Reason.QUALITY: (found.quality_loss_low, found.quality_loss_high),
+        }[asks]
+        return low is not None and high is not None and not low <= self.value <= high
+
     @property
-    def sound(self) -> bool:
-        """Whether the confidence is kept; a wrong pass is a miss on one of two sides."""
-        return max(self.missed, self.missed_at_stop, 2 * self.wrongly_passed) <= 1 - CONFIDENCE
+    def pair(self) -> Pair:
+        """A pair of which this is demanded."""
+        requirement = Requirement(self.demands.req_speedup, self.demands.req_latency_s)
+        return Pair(Task("1", "", Difficulty.EASY, None, Path(), Path(), requirement), Path())
 
 
-def count(missed: Flags, passes: Flags, stops: Flags) -> Shares:
-    """What becomes of runs that end at the first look that stops, or at the last. (runs, looks) each."""
-    stops = stops.copy()
-    stops[:, -1] = True
-    at = stops.argmax(axis=1)
-    runs = np.arange(len(at))
-    return Shares(
-        missed=float(missed.any(axis=1).mean()),
-        missed_at_stop=float(missed[runs, at].mean()),
-        wrongly_passed=float(passes[runs, at].mean()),
-        batches=float(at.mean()) + stats.FIRST_LOOK,
+def follow(setting: Setting, truth: Truth, drawn: Drawn) -> Ended:
+    """One run, from its first look to its verdict, and to the last look that it could have had."""
+    rare = RareLosses.BOUND if setting.bound and setting.losses else RareLosses.ASSUME_NONE
+    design = SequentialDesign(CONFIDENCE, setting.planned, setting.starts, drawn.spread, rare)
+    scored = setting.planned * setting.images
+    rule = StopWhenKnown(truth.demands, CRITERIA, design, scored, setting.half_width)
+    rows = rows_of(setting, drawn)
+    judged = [row for row in rows if row.judged]
+    images = images_of(setting, drawn, list(dict.fromkeys(row.batch for row in judged)))
+    end: tuple[int, bool, Stopped] | None = None
+    missed = False
+    for batches in range(1 if setting.layout is Layout.INTERLEAVED else setting.planned, setting.planned + 1):
+        seen = Measured(judged[: 2 * batches], images[: batches * setting.images], setting.layout, drawn.stretches_s)
+        found = figures(seen, design)
+        misses = truth.missed(found, setting.asks)
+        missed = missed or misses
+        if end is None:
+            last = Stopped.BOUND if batches == setting.planned else None
+            stopped = last if setting.layout is Layout.BLOCKS else rule.judge(found, seen) or last
+            end = (batches, misses, stopped) if stopped else None
+    assert end is not None
+    batches, misses, stopped = end
+    outcome = Outcome(
+        "1",
+        1,
+        Status.MEASURED,
+        "",
+        batches=tuple(judged[: 2 * batches]),
+        images=tuple(images[: batches * setting.images]),
+        layout=setting.layout,
+        stretches_s=tuple(drawn.stretches_s),
+        stopped=stopped,
     )
+    record = make_record(truth.pair, Sources(), outcome, CRITERIA, design, FINISHED)
+    return Ended(missed, misses, record.passed, record.verdict is not Verdict.INCONCLUSIVE, batches)
 
 
-def speedup_shares(noise: Noise, spread: float, planned: int, runs: int, random: Random) -> Shares:
-    """Of a candidate that is just below the speedup that is required of it."""
-    centre, half = speedups(log_ratios(noise, spread, runs, planned, random))
-    required = -math.log(SHORTFALL)
-    passes = centre - half >= required
-    stops = passes | (centre + half < required) | (np.sinh(half) <= HALF_WIDTH)
-    return count(np.abs(centre) > half, passes, stops)
+def simulate(section: str, row: int, seed: int, runs: int) -> list[Ended]:
+    """So many runs of a setting; the same seed draws the same."""
+    setting = SECTIONS[section][row]
+    truth, numbers = Truth.of(setting), np.random.default_rng([seed, zlib.crc32(setting.name.encode())])
+    return [follow(setting, truth, drawn) for drawn in draw(setting, runs, numbers)]
 
 
-def loss_shares(draw: Losses, planned: int, runs: int, random: Random) -> Shares:
-    """Of a candidate whose relative loss is just above the limit; scores of 30 with a standard deviation of 3."""
-    truth = LOSS_LIMIT / SHORTFALL
-    baseline = random.normal(30, 3, (runs, planned * IMAGES))
-    losses = 30 * truth + draw(random, baseline.shape)
-    images = np.arange(stats.FIRST_LOOK, planned + 1) * IMAGES
-
-    def mean(values: Values) -> Values:
-        return values.cumsum(axis=1)[:, images - 1] / images
-
-    ratio = mean(losses) / mean(baseline)
-    squares = mean(losses**2) - 2 * ratio * mean(losses * baseline) + ratio**2 * mean(baseline**2)
-    half = quantiles(planned, IMAGES) * np.sqrt(squares / (images - 1)) / mean(baseline)
-    passes = ratio + half <= LOSS_LIMIT
-    return count(np.abs(ratio - truth) > half, passes, passes | (ratio - half > LOSS_LIMIT))
+def mean(runs: Sequence[Ended]) -> Ended:
+    """Shares in per cent, and the mean number of batches."""
+    columns = [fmean(column) for column in zip(*map(astuple, runs), strict=True)]
+    return Ended(*(100 * share_ for share_ in columns[:-1]), columns[-1])
 
 
-def seconds_shares(noise: Noise, spread: float, planned: int, runs: int, random: Random) -> Shares:
-    """Of a candidate that takes just longer than it may. Its calls lie between the baseline's; nothing is paired."""
-    candidate_first = order(random, runs, planned)
-    candidate = turns_of_candidate(candidate_first)
-    seconds = np.exp(noise(random, candidate, spread))
-    truth = seconds.mean()
-    centre, half = students(seconds[candidate].reshape(runs, planned))
-    limit = truth * SHORTFALL
-    passes = centre + half <= limit
-    return count(np.abs(centre - truth) > half, passes, passes | (centre - half > limit))
+def problems(setting: Setting, found: Ended) -> list[str]:
+    """What is beyond its bound."""
+    said = []
+    if setting.most_missed is not None and max(found.any, found.stop) > setting.most_missed:
+        said.append(f"misses more than {setting.most_missed:g}%")
+    if setting.most_passed is not None and found.passed > setting.most_passed:
+        said.append(f"passes more than {setting.most_passed:g}%")
+    if setting.least_passed is not None and found.passed < setting.least_passed:
+        said.append(f"passes less than {setting.least_passed:g}%")
+    return said
 
 
-def print_table(title: str, rows: dict[str, list[Shares]]) -> None:
-    """A line a kind of noise; four figures for every number of planned batches."""
-    print(f"\n{title}\n")
-    print(f"{'':30}" + "".join(f"{f'at most {planned} batches':>24}" for planned in PLANNED))
-    print(f"{'noise, standard deviation':30}" + "   any  stop  pass  mean" * len(PLANNED))
-    for name, cells in rows.items():
-        figures = [
-            figure
-            for cell in cells
-            for figure in (100 * cell.missed, 100 * cell.missed_at_stop, 100 * cell.wrongly_passed, cell.batches)
-        ]
-        print(f"{name:30}" + "".join(f"{figure:6.1f}" for figure in figures))
+def line(setting: Setting, found: Ended, before: Before | None) -> str:
+    """A row of a table."""
+    figures_ = [f"{value:7.1f}" for value in astuple(found)]
+    earlier = [" " * 7 if value is None else f"{value:7.1f}" for value in astuple(before)] if before else [" " * 7] * 5
+    beyond = "; ".join(problems(setting, found))
+    return f"{setting.name:56}{''.join(figures_)}   {''.join(earlier)}  {beyond}".rstrip()
 
 
-def print_quantiles() -> None:
-    """Student's t at some looks, beside that of an interval that is looked at once."""
-    print("\nStudent's t at a look, and (of a single look at so many batches)\n")
-    for planned in PLANNED:
-        looks = [look for look in (4, 5, 6, 8, 12, 16, 24, 32) if look <= planned]
-        pairs = (
-            f"{look}: {quantiles(planned)[look - stats.FIRST_LOOK]:.2f} ({stdtrit(look - 1, (1 + CONFIDENCE) / 2):.2f})"
-            for look in looks
-        )
-        print(f"at most {planned:2} batches  " + "  ".join(pairs))
+def tables(sections: Sequence[str], runs: int, jobs: int, seed: int) -> bool:
+    """Prints the tables of these sections; whether every row keeps within its bounds."""
+    sound, sizes = True, [min(CHUNK, runs - done) for done in range(0, runs, CHUNK)]
+    # Forked, not started anew: each process would import torch again.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+        asked = {
+            (section, row): [
+                pool.submit(simulate, section, row, seed + chunk, size) for chunk, size in enumerate(sizes)
+            ]
+            for section in sections
+            for row in range(len(SECTIONS[section]))
+        }
+        for section in sections:
+            print(f"\n{section}\n{'':56}{HEADER}   {HEADER}\n{'':56}{'now':>7}{'':31}{'before':>7}")
+            for row, setting in enumerate(SECTIONS[section]):
+                found = mean([ended for part in asked.pop((section, row)) for ended in part.result()])
+                sound = sound and not problems(setting, found)
+                print(line(setting, found, BEFORE.get(section, {}).get(setting.name)), flush=True)
+    return sound
 
 
-def named(kinds: Mapping[str, tuple[Noise, Sequence[float]]]) -> dict[str, tuple[Noise, float]]:
-    """Every setting by what stands before its line of a table."""
-    return {f"{name}, {spread:.1%}": (noise, spread) for name, (noise, all_) in kinds.items() for spread in all_}
+HEADER = "    any   stop   PASS  known batches"
 
 
-def main(runs: Annotated[int, typer.Option(help="of every setting")] = 10_000) -> None:
-    """Prints how often the intervals miss the truth."""
-    random = np.random.default_rng(0)
-
-    def cells(shares: Callable[..., Shares], *setting: Any) -> list[Shares]:
-        return [shares(*setting, planned, runs, random) for planned in PLANNED]
-
-    covered = {name: cells(speedup_shares, *setting) for name, setting in named(KINDS).items()}
-    beyond = {name: cells(speedup_shares, *setting) for name, setting in named(BEYOND).items()}
-    losses = {name: cells(loss_shares, draw) for name, draw in LOSSES.items()}
-    times = {name: cells(seconds_shares, *setting) for name, setting in named(TIMES).items()}
-    print(f"{runs} runs of every setting. Per cent of runs in which the interval misses the truth at any look (any);")
-    print("at the look where measuring stops (stop); in which a candidate just short of its requirement passes (pass).")
-    print("Then the mean number of batches until measuring stops.")
-    print_table("Speedup: at most 5.0, 5.0 and 2.5 are allowed", covered)
-    print_table("Speedup: what the interval does not cover", beyond)
-    print_table(
-        f"Quality loss, {IMAGES} images a batch: covered where the losses of single images are not skewed", losses
+def main(
+    runs: Annotated[int, typer.Option(min=1, help="of every row")] = 10_000,
+    jobs: Annotated[int, typer.Option(min=1, help="processes")] = 1,
+    only: Annotated[str | None, typer.Option(help=f"one section: {', '.join(SECTIONS)}")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Prints how often intervals miss the truth, and how pairs end."""
+    if only is not None and only not in SECTIONS:
+        raise typer.BadParameter(f"{only}: the sections are {', '.join(SECTIONS)}", param_hint="--only")
+    print(f"{runs} runs of every row. Per cent of runs in which the interval misses the truth at any look (any), or at")
+    print(
+        "the look where measuring stops (stop); which pass (PASS); which have a verdict (known). Then the mean number"
     )
-    print_table("Seconds per image: covered where the machine's speed is independent from batch to batch", times)
-    print_quantiles()
-    if not all(shares.sound for row in [*covered.values(), losses["normal"]] for shares in row):
-        raise SystemExit("an interval misses more often than it may")
+    print("of batches until measuring stops. Before: the rules until a81425d.")
+    if not tables([only] if only else list(SECTIONS), runs, jobs, seed):
+        raise SystemExit("a row is beyond its bound")
 
 
 if __name__ == "__main__":

@@ -90,13 +90,13 @@ def figures(measured: Measured, design: SequentialDesign) -> Figures:
     _require_sound(paired, measured)
     level = design.level(paired, measured.layout)
     baseline_s, candidate_s = _seconds(paired)
-    counts = [batch.images for batch in paired]
+    counts = np.array([batch.images for batch in paired])
     ratio = _speedup(paired, design, measured.layout, level)
     baseline_clip = [image.baseline_clip for image in measured.images]
     candidate_clip = [image.candidate_clip for image in measured.images]
     largest = largest_loss(measured.images)
     loss = _loss(measured.images, design, largest, level)
-    per_image = _latency(paired, measured, level)
+    per_image = _latency(paired, measured, design, level)
     return Figures(
         speedup=ratio.value,
         speedup_low=ratio.low,
@@ -108,8 +108,8 @@ def figures(measured: Measured, design: SequentialDesign) -> Figures:
         largest_loss=largest,
         baseline_clip=fmean(baseline_clip),
         candidate_clip=fmean(candidate_clip),
-        ssim=fmean(image.ssim for image in measured.images),
-        psnr=median(image.psnr for image in measured.images),
+        ssim=fmean([image.ssim for image in measured.images]),
+        psnr=median([image.psnr for image in measured.images]),
         baseline_seconds_per_image=stats.seconds_per_image(baseline_s, counts),
         candidate_seconds_per_image=per_image.value,
         candidate_seconds_per_image_low=per_image.low,
@@ -123,21 +123,13 @@ def log_ratios(paired: Sequence[PairedBatch]) -> stats.Array:
 
 
 def paired_batches(batches: Sequence[BatchRow]) -> list[PairedBatch]:
-    """Every judged batch that was timed on both sides, in their order."""
-    rows: dict[int, dict[Side, BatchRow]] = {}
-    for row in batches:
-        if row.judged:
-            rows.setdefault(row.batch, {})[row.side] = row
+    """Every judged batch that was timed on both sides, in the order of the candidate's calls."""
+    baseline = {row.batch: row for row in batches if row.judged and row.side is Side.BASELINE}
+    candidate = {row.batch: row for row in batches if row.judged and row.side is Side.CANDIDATE}
     return [
-        PairedBatch(
-            baseline_s=sides[Side.BASELINE].wall_s,
-            candidate_s=sides[Side.CANDIDATE].wall_s,
-            images=sides[Side.CANDIDATE].images,
-            block=sides[Side.CANDIDATE].block or 0,
-            candidate_last=sides[Side.CANDIDATE].started_last,
-        )
-        for sides in rows.values()
-        if len(sides) == len(Side)
+        PairedBatch(baseline[batch].wall_s, row.wall_s, row.images, row.block or 0, row.started_last)
+        for batch, row in candidate.items()
+        if batch in baseline
     ]
 
 
@@ -147,7 +139,7 @@ def largest_loss(images: Sequence[ImageRow]) -> float:
     An image that has nothing to do with its prompt still scores as much as the baseline's images do with the prompts of
     others. 1 if this was not measured, as in older result sets. Never less than what some image lost.
     """
-    mean = fmean(image.baseline_clip for image in images)
+    mean = fmean([image.baseline_clip for image in images])
     others = [image.mismatched_clip for image in images if image.mismatched_clip is not None]
     if mean <= 0 or len(others) < len(images):
         return 1.0
@@ -155,23 +147,32 @@ def largest_loss(images: Sequence[ImageRow]) -> float:
     return max(1 - fmean(others) / mean, worst)
 
 
-def _seconds(paired: Sequence[PairedBatch]) -> tuple[list[float], list[float]]:
-    return [batch.baseline_s for batch in paired], [batch.candidate_s for batch in paired]
+def _seconds(paired: Sequence[PairedBatch]) -> tuple[stats.Array, stats.Array]:
+    return np.array([batch.baseline_s for batch in paired]), np.array([batch.candidate_s for batch in paired])
 
 
 def _speedup(paired: Sequence[PairedBatch], design: SequentialDesign, layout: Layout, level: float | None) -> Interval:
-    logs, blocks = log_ratios(paired), [batch.block for batch in paired]
+    logs, groups = log_ratios(paired), [batch.block for batch in paired]
     if layout is Layout.BLOCKS:
-        return stats.speedup_of_means(logs, blocks, level)  # both were started in each block, in either order
+        return stats.speedup_of_means(logs, groups, level, stats.blocks_inflation(len(set(groups))))
     if design.by_starts:
-        ratio = stats.speedup_of_means(logs, blocks, level)
+        ratio = stats.speedup_of_means(logs, groups, level)
     else:
-        sizes = list(Counter(blocks).values())
-        between = design.spread.half_width(sizes, design.confidence) if design.spread else 0.0
-        ratio = stats.speedup(logs, level, blocks, between)
-    # The candidate's place counts for it in some batches and against it in others, as far as both are known.
-    places = [1.0 if batch.candidate_last is not False else -1.0 for batch in paired]
-    return stats.widened(ratio, design.order_effect * abs(fmean(places)))
+        ratio = stats.speedup(logs, level, groups, _between(groups, design))
+    return stats.widened(ratio, _order_effect(paired, design))
+
+
+def _between(groups: Sequence[int], design: SequentialDesign) -> float:
+    """What is known of the difference between starts, as half of an interval of a log ratio."""
+    return design.spread.half_width(list(Counter(groups).values()), design.confidence) if design.spread else 0.0
+
+
+def _order_effect(paired: Sequence[PairedBatch], design: SequentialDesign) -> float:
+    """What the order of starts may have done to the mean log ratio.
+
+    The candidate's place counts for it in some batches and against it in others, as far as both are known.
+    """
+    return design.order_effect * abs(fmean([1.0 if batch.candidate_last is not False else -1.0 for batch in paired]))
 
 
 def _loss(images: Sequence[ImageRow], design: SequentialDesign, largest: float, level: float | None) -> Interval | None:
@@ -179,22 +180,29 @@ def _loss(images: Sequence[ImageRow], design: SequentialDesign, largest: float, 
     return stats.relative_loss(
         [image.baseline_clip for image in images],
         [image.candidate_clip for image in images],
-        np.array([image.batch for image in images]),
+        [image.batch for image in images],
         level,
         unseen=stats.unseen_loss(largest, len(images), design.error) if bounded else -math.inf,
     )
 
 
-def _latency(paired: Sequence[PairedBatch], measured: Measured, level: float | None) -> Interval:
-    """Seconds per image of the candidate."""
+def _latency(
+    paired: Sequence[PairedBatch], measured: Measured, design: SequentialDesign, level: float | None
+) -> Interval:
+    """Seconds per image of the candidate. What counts once for the speedup does so here."""
     baseline_s, candidate_s = _seconds(paired)
-    counts = [batch.images for batch in paired]
-    if measured.layout is Layout.BLOCKS:
-        per_image = [seconds / count for seconds, count in zip(candidate_s, counts, strict=True)]
-        return stats.mean_of_groups(per_image, [batch.block for batch in paired], level)
+    groups = [batch.block for batch in paired]
     if not measured.stretches_s:
-        return Interval(stats.seconds_per_image(candidate_s, counts), None, None)
-    return stats.latency(baseline_s, candidate_s, measured.stretches_s, level)
+        return Interval(stats.seconds_per_image(candidate_s, [batch.images for batch in paired]), None, None)
+    in_blocks = measured.layout is Layout.BLOCKS
+    if not in_blocks and not design.by_starts:
+        between = _between(groups, design)
+        time = stats.latency(baseline_s, candidate_s, measured.stretches_s, level, between=between)
+        return stats.widened(time, _order_effect(paired, design))
+    sums = stats.sums_of_groups(baseline_s, groups), stats.sums_of_groups(candidate_s, groups)
+    inflation = stats.blocks_inflation(len(sums[0])) if in_blocks else 1.0
+    time = stats.latency(*sums, measured.stretches_s, level, inflation)
+    return time if in_blocks else stats.widened(time, _order_effect(paired, design))
 
 
 def _require_sound(paired: Sequence[PairedBatch], measured: Measured) -> None:

@@ -22,6 +22,7 @@ FIRST_LOOK = 4  # batches: with fewer, Student's t at the level of an early look
 SPENDING_POWER = 2.0
 SPENT_SHARE = 0.75  # of the error that is allowed; `confidence_at_look` says why not all of it
 TURNS_FACTOR = math.sqrt(9 / 8)  # on the standard error of a speedup; `speedup` says why
+BLOCKS_CORRELATION = 0.25  # of the log ratios of two blocks that lie together; `blocks_inflation` says why
 LEAST_STRETCHES = 8  # of the baseline, for an interval of a latency
 START_ORDER_EFFECT = 0.0013  # log ratio; `StartSpread` says what it is, benchmarks/RESULTS.md how it was found
 LARGEST_LOG = math.log(sys.float_info.max)
@@ -64,7 +65,7 @@ def confidence_at_look(look: int, planned: int, confidence: float) -> float | No
     Repeated confidence intervals (Jennison and Turnbull, JRSS B 51(3), 1989). The error alpha is spent as
     alpha * (look / planned)^2 (Lan and DeMets, Biometrika 70(3), 1983; the power family of Kim and DeMets,
     Biometrika 74(1), 1987): little is spent early, so the last interval is not much wider than that of a single
-    look, and the levels fall from look to look. The boundary for a normal mean becomes nominal levels, which
+    look, and from the second look on the levels fall. The boundary for a normal mean becomes nominal levels, which
     Student's t is then used at (Pocock, Biometrika 64(2), 1977).
 
     Three quarters of alpha are spent. Few batches make successive t values less alike than normal ones, so with all
@@ -134,7 +135,7 @@ def log_ratios(baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike) -> Array:
 
 
 def speedup(
-    logs: Array, confidence: float | None, starts: npt.ArrayLike | None = None, between: float = 0.0
+    logs: Array, confidence: float | None, starts: Sequence[int] | None = None, between: float = 0.0
 ) -> Interval:
     """Geometric mean of baseline / candidate over paired batches, Student's t interval on the log ratios.
 
@@ -154,9 +155,9 @@ def speedup(
         starts: (batches,) the number of the start that each batch was measured in. None: there was one.
         between: `StartSpread.half_width`.
     """
-    numbers = np.zeros(len(logs), dtype=int) if starts is None else np.unique(starts, return_inverse=True)[1]
+    numbers = np.zeros(len(logs), dtype=int) if starts is None else _numbered(starts)
     sizes = np.bincount(numbers)
-    centre = float(logs.mean())
+    centre = mean(logs)
     within = logs - (np.bincount(numbers, logs) / sizes)[numbers]
     half = _half_width(within, len(logs), confidence, len(sizes))
     if half is None:
@@ -164,7 +165,7 @@ def speedup(
     return _ratio_around(centre, math.hypot(half * TURNS_FACTOR, between))
 
 
-def speedup_of_means(logs: Array, groups: npt.ArrayLike, confidence: float | None) -> Interval:
+def speedup_of_means(logs: Array, groups: Sequence[int], confidence: float | None, inflation: float = 1.0) -> Interval:
     """The same from the means of groups of batches, each of which counts once.
 
     The groups are independent starts of both sides (Kalibera and Jones, ISMM 2013), or blocks that lie apart in time.
@@ -174,12 +175,25 @@ def speedup_of_means(logs: Array, groups: npt.ArrayLike, confidence: float | Non
         logs: (batches,) of `log_ratios`.
         groups: (batches,) the number of each batch's group.
         confidence: of this look.
+        inflation: of the variance, such as `blocks_inflation`.
     """
-    numbers = np.unique(groups, return_inverse=True)[1]
+    numbers = _numbered(groups)
     means = np.bincount(numbers, logs) / np.bincount(numbers)
-    centre = float(means.mean())
+    centre = mean(means)
     half = _half_width(means - centre, len(means), confidence)
-    return Interval(math.exp(centre), None, None) if half is None else _ratio_around(centre, half)
+    return (
+        Interval(math.exp(centre), None, None) if half is None else _ratio_around(centre, half * math.sqrt(inflation))
+    )
+
+
+def blocks_inflation(blocks: int) -> float:
+    """By which factor the variance of the mean log ratio of so many blocks is above that of independent ones.
+
+    Blocks in turns A B B A or B A A B are alike if the machine's speed is, as batches are; see `speedup`. With a few
+    calls between two loaded sides their log ratios correlate by c = 1/4 at most, whatever the correlation from call to
+    call. Then the variance of the mean is 1 + c times, and the sample variance 1 - c / (blocks - 1) times as large.
+    """
+    return 1.0 if blocks < 2 else (1 + BLOCKS_CORRELATION) / (1 - BLOCKS_CORRELATION / (blocks - 1))
 
 
 def _ratio_around(centre: float, half: float) -> Interval:
@@ -205,7 +219,7 @@ def chance_to_decide(logs: Array, limit: float, planned: int, confidence: float,
     seen = len(logs)
     if seen >= planned:
         return 0.0
-    spread, distance = float(logs.std(ddof=1)), limit - float(logs.mean())
+    spread, distance = standard_deviation(logs), limit - mean(logs)
     half = math.hypot(students_t(planned - 1, confidence) * TURNS_FACTOR * spread / math.sqrt(planned), between)
     error = spread * math.sqrt(1 / seen - 1 / planned)
     if error == 0:
@@ -226,7 +240,7 @@ def mean_over_mean(baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike) -> flo
     Both arrays: (batches,) seconds. Source: arXiv 2601.03178. Raises ValueError as `speedup` does.
     """
     baseline, candidate = _pair(_positive(baseline_s, "baseline_s"), _positive(candidate_s, "candidate_s"))
-    return float(baseline.sum() / candidate.sum())
+    return float(np.add.reduce(baseline) / np.add.reduce(candidate))
 
 
 def seconds_per_image(wall_s: npt.ArrayLike, images: npt.ArrayLike) -> float:
@@ -235,61 +249,62 @@ def seconds_per_image(wall_s: npt.ArrayLike, images: npt.ArrayLike) -> float:
     Both arrays: (batches,). Raises ValueError as `log_ratios` does.
     """
     seconds, counts = _pair(_positive(wall_s, "wall_s"), _positive(images, "images"))
-    return float(seconds.sum() / counts.sum())
+    return float(np.add.reduce(seconds) / np.add.reduce(counts))
 
 
 def latency(
-    baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike, stretches: npt.ArrayLike, confidence: float | None
+    baseline_s: npt.ArrayLike,
+    candidate_s: npt.ArrayLike,
+    stretches: npt.ArrayLike,
+    confidence: float | None,
+    inflation: float = TURNS_FACTOR**2,
+    between: float = 0.0,
 ) -> Interval:
     """Seconds per image of the candidate, with an interval that covers a machine whose speed changes.
 
     The candidate was timed for a while only, and the machine may have been slow all that time. But it was timed beside
     the baseline, and the baseline at other times, too: T = (sum c / sum b) mu, where mu is the baseline's mean over
     stretches that lie apart. The relative variances of the two factors add up, with Satterthwaite's degrees of freedom
-    (Biometrics Bulletin 2, 1946). That of the ratio is 9/8 of the linearised one; `speedup` says why.
+    (Biometrics Bulletin 2, 1946).
 
     Args:
-        baseline_s, candidate_s: (batches,) seconds; entry i of both is the same prompts and seeds.
+        baseline_s, candidate_s: (batches,) seconds; entry i of both is the same prompts and seeds. Or sums of batches.
         stretches: (stretches,) the baseline's seconds per image in each; LEAST_STRETCHES are needed for an interval.
+            They hold for the machine's speed if it changes several times from one to the next.
         confidence: of this look.
+        inflation: of the linearised variance of the ratio. That of batches in turns; `speedup` says why.
+        between: `StartSpread.half_width`.
 
     Raises:
         ValueError: as `log_ratios` does.
     """
     baseline, candidate = _pair(_positive(baseline_s, "baseline_s"), _positive(candidate_s, "candidate_s"))
     level = _positive(stretches, "stretches")
-    ratio = float(candidate.sum() / baseline.sum())
-    value = ratio * float(level.mean())
+    ratio = float(np.add.reduce(candidate) / np.add.reduce(baseline))
+    value = ratio * mean(level)
     batches, count = len(baseline), len(level)
     if confidence is None or batches < 2 or count < LEAST_STRETCHES:
         return Interval(value, None, None)
-    residuals = (candidate - ratio * baseline) / candidate.mean()
-    of_ratio = TURNS_FACTOR**2 * float(residuals @ residuals) / (batches - 1) / batches
-    of_level = float(level.var(ddof=1)) / float(level.mean()) ** 2 / count
+    residuals = (candidate - ratio * baseline) / mean(candidate)
+    of_ratio = inflation * float(residuals @ residuals) / (batches - 1) / batches
+    of_level = (standard_deviation(level) / mean(level)) ** 2 / count
     total = of_ratio + of_level
-    if total == 0:
-        return Interval(value, value, value)
-    freedom = total**2 / (of_ratio**2 / (batches - 1) + of_level**2 / (count - 1))
-    half = students_t(freedom, confidence) * math.sqrt(total)
+    half = between
+    if total > 0:
+        freedom = total**2 / (of_ratio**2 / (batches - 1) + of_level**2 / (count - 1))
+        half = math.hypot(students_t(freedom, confidence) * math.sqrt(total), between)
     return Interval(value, value * math.exp(-half), value * math.exp(min(half, LARGEST_LOG)))
 
 
-def mean_of_groups(values: npt.ArrayLike, groups: npt.ArrayLike, confidence: float | None) -> Interval:
-    """The mean of the means of groups that lie apart in time, with Student's t interval.
-
-    Both arrays: (batches,); values are positive. Raises ValueError as `log_ratios` does.
-    """
-    numbers = np.unique(groups, return_inverse=True)[1]
-    means = np.bincount(numbers, _positive(values, "values")) / np.bincount(numbers)
-    centre = float(means.mean())
-    half = _half_width(means - centre, len(means), confidence)
-    return Interval(centre, None, None) if half is None else Interval(centre, centre - half, centre + half)
+def sums_of_groups(values: npt.ArrayLike, groups: Sequence[int]) -> Array:
+    """(groups,) sums of the values of each group, in the order in which the groups first appear."""
+    return np.asarray(np.bincount(_numbered(groups), np.asarray(values, dtype=np.float64)))
 
 
 def relative_loss(
     baseline_scores: npt.ArrayLike,
     candidate_scores: npt.ArrayLike,
-    batches: npt.ArrayLike,
+    batches: Sequence[int],
     confidence: float | None,
     unseen: float = -math.inf,
 ) -> Interval | None:
@@ -318,23 +333,20 @@ def relative_loss(
     baseline, candidate = _pair(
         _finite(baseline_scores, "baseline_scores"), _finite(candidate_scores, "candidate_scores")
     )
-    mean = float(baseline.mean())
-    if mean <= 0:
+    centre = mean(baseline)
+    if centre <= 0:
         return None
-    value = float((baseline - candidate).mean()) / mean
-    clusters = np.unique(batches, return_inverse=True)[1]
+    losses = baseline - candidate
+    value = mean(losses) / centre
+    clusters = _numbered(batches)
     if confidence is None or clusters.max() < 1:
         return Interval(value, None, None)
-
-    def beyond(loss: float, sign: float) -> float:
-        """By how much the mean of sign (b - c - loss b) may lie above 0."""
-        return _upper_end_of_mean(sign * (baseline - candidate - loss * baseline), clusters, confidence)
-
-    high = _fixed_point(lambda loss: loss + beyond(loss, 1.0) / mean, value)
-    low = _fixed_point(lambda loss: loss - beyond(loss, -1.0) / mean, value)
-    if low is None or high is None:
+    moments = _Moments.of(losses - value * baseline, baseline, clusters, confidence)
+    above = _fixed_point(lambda further: moments.beyond(further, 1.0) / centre)
+    below = _fixed_point(lambda further: moments.beyond(-further, -1.0) / centre)
+    if above is None or below is None:
         return Interval(value, None, None)
-    return Interval(value, low, max(high, unseen))
+    return Interval(value, value - below, max(value + above, unseen))
 
 
 def unseen_loss(largest: float, images: int, error: float) -> float:
@@ -365,23 +377,56 @@ def one_sided_error(planned: int, confidence: float) -> float:
     return (1 - level) / 2
 
 
-def _upper_end_of_mean(values: Array, clusters: npt.NDArray[np.int_], confidence: float) -> float:
-    """The upper end of the interval of a mean: the larger one of Student's t on clusters and Hall's t on values."""
-    count, mean = len(values), float(values.mean())
-    residuals = values - mean
-    sums = np.bincount(clusters, residuals)
-    groups = len(sums)
-    of_clusters = math.sqrt(groups / (groups - 1) * float(sums @ sums)) / count
-    error = math.sqrt(float(residuals @ residuals) / (count - 1) / count)
-    halls = _halls_t(residuals, students_t(count - 1, confidence)) * error
-    return mean + max(students_t(groups - 1, confidence) * of_clusters, halls)
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over images of powers of e - x b, as polynomials in x: the coefficients, that of x^0 first.
+
+    e and b are taken from their means. of_clusters: sum of the squares of the clusters' sums. t and t_of_clusters:
+    Student's t with the degrees of freedom of the images and of the clusters.
+    """
+
+    count: int
+    squares: tuple[float, float, float]
+    cubes: tuple[float, float, float, float]
+    of_clusters: tuple[float, float, float]
+    t: float
+    t_of_clusters: float
+
+    @classmethod
+    def of(cls, e: Array, b: Array, clusters: npt.NDArray[np.int_], confidence: float) -> _Moments:
+        """All three arrays: (images,)."""
+        e, b = e - mean(e), b - mean(b)
+        ee, bb = e * e, b * b
+        sums_e, sums_b = np.bincount(clusters, e), np.bincount(clusters, b)
+        count, groups = len(e), len(sums_e)
+        return cls(
+            count=count,
+            squares=(float(e @ e), -2 * float(e @ b), float(b @ b)),
+            cubes=(float(ee @ e), -3 * float(ee @ b), 3 * float(e @ bb), -float(bb @ b)),
+            of_clusters=(float(sums_e @ sums_e), -2 * float(sums_e @ sums_b), float(sums_b @ sums_b)),
+            t=students_t(count - 1, confidence),
+            t_of_clusters=students_t(groups - 1, confidence) * math.sqrt(groups / (groups - 1)),
+        )
+
+    def beyond(self, x: float, sign: float) -> float:
+        """How far the mean of sign (e - x b) may lie above what was seen: the larger of two upper ends.
+
+        One is that of Student's t on clusters, the other that of Hall's t on images.
+        """
+        squares = max(self.squares[0] + x * (self.squares[1] + x * self.squares[2]), 0.0)
+        of_clusters = max(self.of_clusters[0] + x * (self.of_clusters[1] + x * self.of_clusters[2]), 0.0)
+        cubes = self.cubes[0] + x * (self.cubes[1] + x * (self.cubes[2] + x * self.cubes[3]))
+        variance = squares / self.count
+        skewness = sign * cubes / self.count / (variance * math.sqrt(variance)) if variance > 0 else 0.0
+        on_images = halls_t(skewness, self.count, self.t) * math.sqrt(squares / (self.count - 1) / self.count)
+        return max(self.t_of_clusters * math.sqrt(of_clusters) / self.count, on_images)
 
 
-def _halls_t(residuals: Array, quantile: float) -> float:
-    """How many standard errors the upper end lies above the mean, given the skewness; `quantile` if there is none."""
-    count = len(residuals)
-    variance = float(residuals @ residuals) / count
-    skewness = float((residuals**3).mean()) / variance**1.5 if variance > 0 else 0.0
+def halls_t(skewness: float, count: int, quantile: float) -> float:
+    """How many standard errors the upper end of a mean lies above it; `quantile` if there is no skewness.
+
+    Hall's transformation of Student's t (JRSS B 54, 1992), which is monotone, and so can be inverted.
+    """
     if abs(skewness) < 1e-4:
         return quantile
     scaled = skewness / math.sqrt(count)
@@ -389,17 +434,27 @@ def _halls_t(residuals: Array, quantile: float) -> float:
     return 3 / scaled * (1 - math.copysign(abs(inner) ** (1 / 3), inner))
 
 
-def _fixed_point(step: Callable[[float], float], start: float) -> float | None:
-    """Where `step` leads to in the end; None if it leads away."""
-    value = start
+def _fixed_point(step: Callable[[float], float]) -> float | None:
+    """The x that `step` leads back to itself, from 0 upwards; None if it leads away. step(0) is not negative."""
+    from scipy.optimize import brentq
+
+    before, value = 0.0, step(0.0)
     for _ in range(ROUNDS):
         following = step(value)
         if abs(following - value) < 1e-12:
             return following
-        if not abs(following) < 1e6:
+        if following < value:  # it lies between the last two
+            return float(brentq(lambda x: step(x) - x, before, value, xtol=1e-12))
+        if not following < 1e6:
             return None
-        value = following
+        before, value = value, following
     return None
+
+
+def _numbered(groups: Sequence[int]) -> npt.NDArray[np.int_]:
+    """The groups' numbers from 0, in the order in which they first appear."""
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
 def _half_width(residuals: Array, count: int, confidence: float | None, means: int = 1) -> float | None:
@@ -425,6 +480,17 @@ def students_t(df: float, confidence: float) -> float:
     return float(stdtrit(df, (1 + confidence) / 2))
 
 
+def mean(values: Array) -> float:
+    """As numpy's, which takes several times as long for few values."""
+    return float(np.add.reduce(values)) / len(values)
+
+
+def standard_deviation(values: Array) -> float:
+    """Of a sample of at least two."""
+    residuals = values - mean(values)
+    return math.sqrt(float(residuals @ residuals) / (len(values) - 1))
+
+
 def _require_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: it must lie between 0 and 1, such as 0.95")
@@ -434,14 +500,15 @@ def _finite(values: npt.ArrayLike, name: str) -> Array:
     array: npt.NDArray[Any] = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name} has shape {array.shape}: a list of at least one number is needed")
-    if not np.isfinite(array).all():
+    # The sum says it sooner, but finite numbers can have an infinite one.
+    if not math.isfinite(np.add.reduce(array)) and not np.isfinite(array).all():
         raise ValueError(f"{name} holds a value that is not finite")
     return array
 
 
 def _positive(values: npt.ArrayLike, name: str) -> Array:
     array = _finite(values, name)
-    if not (array > 0).all():
+    if not np.minimum.reduce(array) > 0:
         raise ValueError(f"{name} holds a value that is not positive: {array.min()}")
     return array
 

@@ -30,7 +30,10 @@ class StopWhenKnown:
 
     def __call__(self, measured: Measured) -> Stopped | None:
         """Return why to stop, or None to go on."""
-        found = figures(measured, self.design)
+        return self.judge(figures(measured, self.design), measured)
+
+    def judge(self, found: Figures, measured: Measured) -> Stopped | None:
+        """The same, from the figures of what was measured."""
         verdicts = so_far(found, self.demands, self.criteria)
         if Verdict.FAIL in verdicts.values():
             return Stopped.VERDICT
@@ -43,16 +46,19 @@ class StopWhenKnown:
             return Stopped.VERDICT
         if found.speedup_low is None:
             return None
-        hopeless = self._cannot_pass(found, measured)
+        hopeless = self._cannot_pass(found)
         if hopeless and in_doubt == {Reason.QUALITY} and asked_for_time:
             return Stopped.FUTILITY
         if hopeless:
             in_doubt.discard(Reason.QUALITY)
-        if in_doubt <= {Reason.SPEEDUP} and relative_half_width(found) <= self._wanted(measured):
+        if not in_doubt <= {Reason.SPEEDUP}:
+            return None
+        logs = log_ratios(paired_batches(measured.batches))
+        if relative_half_width(found) <= self._wanted(logs):
             return Stopped.PRECISION
-        return Stopped.FUTILITY if in_doubt == {Reason.SPEEDUP} and self._is_futile(measured) else None
+        return Stopped.FUTILITY if in_doubt and self._is_futile(logs, measured.layout) else None
 
-    def _cannot_pass(self, found: Figures, measured: Measured) -> bool:
+    def _cannot_pass(self, found: Figures) -> bool:
         """Whether all planned images are too few to exclude rare losses, and the loss is most likely no failure."""
         limit = limit_of(self.demands, self.criteria)
         if self.design.rare_losses is not RareLosses.BOUND or found.largest_loss is None or found.quality_loss is None:
@@ -60,21 +66,19 @@ class StopWhenKnown:
         unseen = stats.unseen_loss(found.largest_loss, self.images, self.design.error)
         return unseen > limit and found.quality_loss <= limit
 
-    def _wanted(self, measured: Measured) -> float:
-        logs = log_ratios(paired_batches(measured.batches))
-        of_a_call = float(logs.std(ddof=1)) / math.sqrt(2)
+    def _wanted(self, logs: stats.Array) -> float:
+        of_a_call = stats.standard_deviation(logs) / math.sqrt(2)
         return self.half_width / 2 if of_a_call <= self.half_width / 2 else self.half_width
 
-    def _is_futile(self, measured: Measured) -> bool:
+    def _is_futile(self, logs: stats.Array, layout: Layout) -> bool:
         """Whether the speedup would most likely be in doubt after all planned batches, too."""
         required = self.demands.req_speedup
         design = self.design
-        if required is None or design.by_starts or measured.layout is Layout.BLOCKS:
+        if required is None or design.by_starts or layout is Layout.BLOCKS or len(logs) >= design.planned:
             return False
         last = stats.confidence_at_look(design.planned, design.planned, design.confidence)
         assert last is not None
         between = design.spread.half_width([design.planned], design.confidence) if design.spread else 0.0
-        logs = log_ratios(paired_batches(measured.batches))
         return stats.chance_to_decide(logs, math.log(required), design.planned, last, between) < FUTILE
 
 
