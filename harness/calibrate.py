@@ -88,9 +88,8 @@ def finding(pair: SelfPair, starts: Sequence[Start], confidence: float) -> Calib
             return CalibrationFailure(actor=pair.actor, batch_size=size, status=record.status, detail=detail)
     records, record = [start.record for start in starts], starts[0].record
     logs = np.concatenate([start.log_ratios for start in starts])
-    ratio = stats.speedup_of_means(
-        logs, np.repeat(range(len(starts)), [len(one.log_ratios) for one in starts]), confidence
-    )
+    numbers = [number for number, start in enumerate(starts) for _ in start.log_ratios]
+    ratio = stats.speedup_of_means(logs, numbers, confidence)
     sides = [(one.baseline_seconds_per_image, one.candidate_seconds_per_image) for one in records]
     return CalibrationRow.model_validate(
         {

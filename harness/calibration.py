@@ -194,7 +194,7 @@ def distinguishable(
     logs = deviations * noise * math.sqrt((batches - starts) / float(deviations @ deviations))
     between = spread.half_width(sizes, confidence) if spread else 0.0
     level = stats.confidence_at_look(batches, batches, confidence)
-    ratio = stats.speedup(logs, level, np.repeat(range(starts), sizes), between)
+    ratio = stats.speedup(logs, level, np.repeat(range(starts), sizes).tolist(), between)
     return _reach(ratio, spread, starts)
 
 
