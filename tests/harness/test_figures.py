@@ -40,7 +40,7 @@ def test_a_batch_is_what_both_sides_answered_and_is_judged():
     rows = batches(3)
     rows[0] = dataclasses.replace(rows[0], judged=False)
     rows[1] = dataclasses.replace(rows[1], judged=False)
-    assert paired_batches(rows[:-1]) == [PairedBatch(4.4, 2.2, 4, 0, None)]
+    assert paired_batches(rows[:-1]) == [PairedBatch(4.4, 2.2, 4, 0, True)]
 
 
 @pytest.mark.parametrize("rows", [[], batches(2)[:3], [*batches(2), batches(1)[0]]])
