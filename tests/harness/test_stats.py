@@ -383,3 +383,41 @@ def test_a_look_that_was_not_planned_is_refused(look, planned):
 def test_a_joint_confidence_outside_0_and_1_is_refused(confidence):
     with pytest.raises(ValueError, match="confidence"):
         stats.confidence_at_look(4, 8, confidence)
+
+
+def log_ratios_of_a_sluggish_machine(runs, planned, rho, random):
+    """(runs, planned): the machine's speed correlates by rho from turn to turn, and a coin orders every two batches."""
+    turns = random.standard_normal((runs, 2 * planned))
+    for turn in range(1, 2 * planned):
+        turns[:, turn] = rho * turns[:, turn - 1] + math.sqrt(1 - rho**2) * turns[:, turn]
+    coins = random.random((runs, planned // 2)) < 0.5
+    signs = np.where(np.stack([coins, ~coins], axis=2).reshape(runs, planned), 1, -1)
+    return 0.1 * signs * (turns[:, ::2] - turns[:, 1::2])
+
+
+def half_widths(logs, levels):
+    """(runs, looks) of means and of half widths, as `stats.speedup` has them at every look from the fourth on."""
+    looks = np.arange(1, logs.shape[1] + 1)
+    means = logs.cumsum(axis=1) / looks
+    squares = np.maximum((logs**2).cumsum(axis=1) - looks * means**2, 0)[:, 3:]
+    looks = looks[3:]
+    errors = np.sqrt(squares / (looks - 1) / looks)
+    return means[:, 3:], stdtrit(looks - 1, (1 + np.array(levels)) / 2) * errors * stats.TURNS_FACTOR
+
+
+@pytest.mark.parametrize("planned", [8, 16])
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.7])
+def test_all_looks_hold_the_speedup_together(planned, rho):
+    """4.5% of the runs miss in truth, with a standard error of 0.15%; without one of the two margins 5.2% or more."""
+    logs = log_ratios_of_a_sluggish_machine(20_000, planned, rho, np.random.default_rng(7))
+    levels = [stats.confidence_at_look(look, planned, 0.95) for look in range(4, planned + 1)]
+    means, halves = half_widths(logs, levels)
+    result = stats.speedup(logs[0, :5], levels[1])
+    assert np.log([result.low, result.high]) == pytest.approx([means[0, 1] - halves[0, 1], means[0, 1] + halves[0, 1]])
+    assert (np.abs(means) > halves).any(axis=1).mean() < 0.05
+
+
+def test_intervals_for_a_single_look_would_not_do():
+    logs = log_ratios_of_a_sluggish_machine(20_000, 16, 0.0, np.random.default_rng(9))
+    means, halves = half_widths(logs, [0.95] * 13)
+    assert (np.abs(means) > halves).any(axis=1).mean() > 0.1
