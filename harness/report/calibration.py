@@ -108,7 +108,7 @@ def _table(*titles: str) -> Table:
 
 def _rows_table(rows: Sequence[CalibrationRow]) -> Table:
     on_gpus = any(row.gpu_busy is not None for row in rows)
-    titles = ("Batch", "Actor", "Per image", "Noise", "Self speedup", "interval", "Disturbed")
+    titles = ("Batch", "Actor", "Per image", "Noise", "Itself", "interval", "Disturbed")
     table = _table(*titles, *(["GPU busy"] if on_gpus else []))
     for row in rows:
         cells = (
@@ -126,7 +126,7 @@ def _rows_table(rows: Sequence[CalibrationRow]) -> Table:
 
 def _starts_table(rows: Sequence[CalibrationRow], batches: int) -> Table:
     """Of each row the spread between starts, and what follows for a run that has no calibration."""
-    titles = ("Std of starts", "df", "Started last is slower by", "Start takes", "Batches a start")
+    titles = ("Starts' std", "df", "Last slower by", "A start", "Batches a start")
     table = _table("Batch", "Actor", *titles)
     for row in rows:
         table.add_row(
@@ -161,8 +161,8 @@ def _unlike_itself(rows: Sequence[CalibrationRow]) -> Iterator[str]:
     if unlike:
         where = ", ".join(f"{_fine_ratio(row.speedup)} in batches of {row.batch_size} on {row.actor}" for row in unlike)
         yield (
-            f"The file is not as fast as itself: {where}. That is chance, or the process that is started last is "
-            "slower. With this calibration, the intervals of a run are wider by as much."
+            f"The file is not as fast as itself: {where}. That is chance, or it matters which process is started last. "
+            "With this calibration, the intervals of a run are wider by as much."
         )
 
 
