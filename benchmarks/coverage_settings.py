@@ -69,17 +69,6 @@ class Setting:
     least_passed: float | None = None
 
 
-@dataclass(frozen=True)
-class Before:
-    """What the rules before these made of a row, per cent: missed by any look, at the stopping look, PASS, decided."""
-
-    any: float
-    stop: float
-    passed: float
-    decided: float
-    batches: float
-
-
 def _quality(name: str, losses: Losses, images: int, **changes: object) -> Setting:
     made = Setting(
         f"{name}, {images} images",
@@ -282,5 +271,3 @@ SECTIONS: Mapping[str, Sequence[Setting]] = {
     "blocks": BLOCKS,
     "efficiency": EFFICIENCY,
 }
-
-BEFORE: Mapping[str, Mapping[str, Before]] = {}

@@ -9,7 +9,8 @@ import pytest
 
 from actors.messages import Layout, Side
 from benchmarks import coverage, noise
-from benchmarks.coverage_settings import BEFORE, SECTIONS, Setting
+from benchmarks.coverage_before import BEFORE
+from benchmarks.coverage_settings import SECTIONS, Setting
 from harness import stats
 from harness.records import Reason
 
