@@ -1,6 +1,6 @@
 """What the rules until a81425d made of the rows of `benchmarks/coverage.py`, where they had such rows.
 
-The same pairs were simulated through that commit's own `figures`, stopping rule and `judged`: no batches were discarded,
+The same pairs went through that commit's own `figures`, stopping rule and `judged`: no batches were discarded,
 blocks were the baseline, the candidate and the baseline again, and nothing was known of starts and stretches. 300 to
 1,000 runs of a row.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Before:
-    """Per cent of the runs: missed by any look, by the one where measuring stopped, PASS, PASS or FAIL. Mean batches."""
+    """Per cent of the runs: missed by any look, by the last one before the stop, PASS, PASS or FAIL. Mean batches."""
 
     any: float
     stop: float
