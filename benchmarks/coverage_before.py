@@ -63,6 +63,11 @@ BEFORE: Mapping[str, Mapping[str, Before]] = {
         "baseline 3% slow for 5 batches, 1.0%, 16 batches": Before(39.3, 21.3, 18.3, 18.3, 11.0),
         "baseline 3% slow for 5 batches, 2.0%, 16 batches": Before(13.7, 11.3, 10.7, 10.7, 14.8),
         "baseline 3% slow for 5 batches, 0.5%, 32 batches": Before(32.0, 11.7, 11.7, 11.7, 12.5),
+        "baseline 3% slow for 5 batches, 1.0%, 32 batches": Before(17.7, 3.7, 3.0, 3.0, 15.3),
+        "baseline 3% slow for 5 batches, 2.0%, 32 batches": Before(7.7, 2.7, 2.3, 2.3, 22.8),
+        "candidate 3% slow for 5 batches, 1.0%, 10 batches": Before(53.0, 44.3, 0.0, 55.0, 7.6),
+        "candidate 3% slow for 5 batches, 1.0%, 16 batches": Before(37.7, 22.3, 0.0, 28.3, 10.7),
+        "fading over 3 batches, 0.5%, 10 batches, 3 discarded": Before(58.0, 17.7, 14.0, 14.0, 6.8),
     },
     "latency": {
         "slow phases of 4 turns, stretches of 1": Before(23.5, 23.2, 12.2, 23.2, 13.9),
