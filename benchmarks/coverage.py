@@ -30,7 +30,8 @@ import typer
 from actors.draws import share
 from actors.measure import Turns, block_order
 from actors.messages import BatchRow, ImageRow, Layout, Mark, Measured, Outcome, Side, Status, Stopped
-from benchmarks.coverage_settings import BEFORE, LIMIT, SECTIONS, Before, Setting
+from benchmarks.coverage_before import BEFORE, Before
+from benchmarks.coverage_settings import LIMIT, SECTIONS, Setting
 from benchmarks.noise import Random, Values, mean_slowness
 from harness.calibration import CalibrationRow
 from harness.evaluation import Sources, make_record
@@ -293,7 +294,7 @@ def problems(setting: Setting, found: Ended) -> list[str]:
 def line(setting: Setting, found: Ended, before: Before | None) -> str:
     """A row of a table."""
     figures_ = [f"{value:7.1f}" for value in astuple(found)]
-    earlier = [" " * 7 if value is None else f"{value:7.1f}" for value in astuple(before)] if before else [" " * 7] * 5
+    earlier = [f"{value:7.1f}" for value in astuple(before)] if before else [" " * 7] * 5
     beyond = "; ".join(problems(setting, found))
     return f"{setting.name:56}{''.join(figures_)}   {''.join(earlier)}  {beyond}".rstrip()
 

@@ -65,19 +65,8 @@ class Setting:
     pause: int | None = None  # each is a call just before the pair, so many turns after the last; None: at other times
     # Per cent of the runs
     most_missed: float | None = 5.5
-    most_passed: float | None = 2.5
+    most_passed: float | None = 2.75  # wrong passes are misses on one side
     least_passed: float | None = None
-
-
-@dataclass(frozen=True)
-class Before:
-    """What the rules before these made of a row, per cent: missed by any look, at the stopping look, PASS, decided."""
-
-    any: float
-    stop: float
-    passed: float
-    decided: float
-    batches: float
 
 
 def _quality(name: str, losses: Losses, images: int, **changes: object) -> Setting:
@@ -143,7 +132,7 @@ _KINDS: Mapping[str, tuple[Noise, Sequence[float], Sequence[int]]] = {
     "unequal sides": (unequal, (0.02,), (16,)),
 }
 SPEEDUP = [
-    Setting(f"{name}, {spread:.1%}, {planned} batches", noise=noise, spread=spread, planned=planned)
+    Setting(f"{name}, {spread:.1%}, {planned} batches", noise=noise, spread=spread, planned=planned, most_passed=2.5)
     for name, (noise, spreads, sizes) in _KINDS.items()
     for spread in spreads
     for planned in (sizes if spread == 0.05 else (16,))
@@ -183,10 +172,15 @@ ORDER = [
     Setting("0.5%, 12 starts x 2", spread=0.005, planned=24, starts=12, order_effect=0.005),
     Setting("0.5%, not known, 16 batches", spread=0.005, order_effect=0.005, most_missed=None, most_passed=None),
 ]
+# What is left of a warm-up is no noise: a miss is nearly always a speedup that looks too large, so a PASS.
 WARM_UP = [
     *(
         Setting(
-            f"baseline 3% slow for 5 batches, {s:.1%}, {n} batches", spread=s, planned=n, baseline_slow=step(0.03, 5)
+            f"baseline 3% slow for 5 batches, {s:.1%}, {n} batches",
+            spread=s,
+            planned=n,
+            baseline_slow=step(0.03, 5),
+            most_passed=5.5,
         )
         for n in (10, 16, 32)
         for s in (0.005, 0.01, 0.02)
@@ -203,7 +197,7 @@ WARM_UP = [
             baseline_slow=fading(0.03, 3),
             burn_in=burn_in,
             most_missed=None if burn_in < 5 else 5.5,
-            most_passed=None if burn_in < 5 else 2.5,
+            most_passed=None if burn_in < 5 else 5.5,
         )
         for n, s in ((10, 0.005), (16, 0.005), (16, 0.01), (32, 0.005))
         for burn_in in (3, 5)
@@ -240,7 +234,7 @@ LATENCY = [
             spread=0.05,
             pause=pause,
             most_missed=5.5 if pause > 2 else None,
-            most_passed=2.5 if pause > 2 else None,
+            most_passed=2.75 if pause > 2 else None,
         )
         for name, noise in _MACHINES.items()
         for pause in ((2, 64) if name.endswith("40 turns") else (2,))
@@ -282,5 +276,3 @@ SECTIONS: Mapping[str, Sequence[Setting]] = {
     "blocks": BLOCKS,
     "efficiency": EFFICIENCY,
 }
-
-BEFORE: Mapping[str, Mapping[str, Before]] = {}

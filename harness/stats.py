@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -135,7 +135,7 @@ def log_ratios(baseline_s: npt.ArrayLike, candidate_s: npt.ArrayLike) -> Array:
 
 
 def speedup(
-    logs: Array, confidence: float | None, starts: Sequence[int] | None = None, between: float = 0.0
+    logs: Array, confidence: float | None, starts: Iterable[int] | None = None, between: float = 0.0
 ) -> Interval:
     """Geometric mean of baseline / candidate over paired batches, Student's t interval on the log ratios.
 
@@ -165,7 +165,7 @@ def speedup(
     return _ratio_around(centre, math.hypot(half * TURNS_FACTOR, between))
 
 
-def speedup_of_means(logs: Array, groups: Sequence[int], confidence: float | None, inflation: float = 1.0) -> Interval:
+def speedup_of_means(logs: Array, groups: Iterable[int], confidence: float | None, inflation: float = 1.0) -> Interval:
     """The same from the means of groups of batches, each of which counts once.
 
     The groups are independent starts of both sides (Kalibera and Jones, ISMM 2013), or blocks that lie apart in time.
@@ -296,7 +296,7 @@ def latency(
     return Interval(value, value * math.exp(-half), value * math.exp(min(half, LARGEST_LOG)))
 
 
-def sums_of_groups(values: npt.ArrayLike, groups: Sequence[int]) -> Array:
+def sums_of_groups(values: npt.ArrayLike, groups: Iterable[int]) -> Array:
     """(groups,) sums of the values of each group, in the order in which the groups first appear."""
     return np.asarray(np.bincount(_numbered(groups), np.asarray(values, dtype=np.float64)))
 
@@ -304,7 +304,7 @@ def sums_of_groups(values: npt.ArrayLike, groups: Sequence[int]) -> Array:
 def relative_loss(
     baseline_scores: npt.ArrayLike,
     candidate_scores: npt.ArrayLike,
-    batches: Sequence[int],
+    batches: Iterable[int],
     confidence: float | None,
     unseen: float = -math.inf,
 ) -> Interval | None:
@@ -451,7 +451,7 @@ def _fixed_point(step: Callable[[float], float]) -> float | None:
     return None
 
 
-def _numbered(groups: Sequence[int]) -> npt.NDArray[np.int_]:
+def _numbered(groups: Iterable[int]) -> npt.NDArray[np.int_]:
     """The groups' numbers from 0, in the order in which they first appear."""
     numbers: dict[int, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups])

@@ -12,6 +12,7 @@ from harness.judge import Criteria, limit_of, so_far
 from harness.records import Demands, Figures, RareLosses, Reason, Verdict
 
 FUTILE = 0.05  # probability that the remaining batches would still decide
+QUIET = 0.75  # of the wanted half width: if single calls vary by no more, half of it costs few batches
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class StopWhenKnown:
     """Stops if more batches would change no verdict, or if the speedup is known as well as was asked for.
 
     images: of all planned batches. half_width: relative, of the speedup's interval; half of it if single calls vary by
-    no more than that, since it then costs few batches. It travels to the actors with each job.
+    no more than QUIET of it. It travels to the actors with each job.
     """
 
     demands: Demands
@@ -68,7 +69,7 @@ class StopWhenKnown:
 
     def _wanted(self, logs: stats.Array) -> float:
         of_a_call = stats.standard_deviation(logs) / math.sqrt(2)
-        return self.half_width / 2 if of_a_call <= self.half_width / 2 else self.half_width
+        return self.half_width / 2 if of_a_call <= QUIET * self.half_width else self.half_width
 
     def _is_futile(self, logs: stats.Array, layout: Layout) -> bool:
         """Whether the speedup would most likely be in doubt after all planned batches, too."""

@@ -9,7 +9,8 @@ import pytest
 
 from actors.messages import Layout, Side
 from benchmarks import coverage, noise
-from benchmarks.coverage_settings import BEFORE, SECTIONS, Setting
+from benchmarks.coverage_before import BEFORE
+from benchmarks.coverage_settings import SECTIONS, Setting
 from harness import stats
 from harness.records import Reason
 
@@ -134,7 +135,7 @@ def test_a_truth_outside_of_the_interval_is_a_miss():
 
 def test_what_is_beyond_a_bound_is_said():
     row = coverage.Ended(any=6.0, stop=1.0, passed=3.0, decided=4.0, batches=9.0)
-    assert coverage.problems(QUIET, row) == ["misses more than 5.5%", "passes more than 2.5%"]
+    assert coverage.problems(QUIET, row) == ["misses more than 5.5%", "passes more than 2.75%"]
     assert coverage.problems(dataclasses.replace(QUIET, most_missed=6.0, most_passed=None), row) == []
 
 

@@ -110,9 +110,9 @@ def test_the_fixed_protocol_never_ends_early():
 
 def test_quiet_calls_are_measured_to_half_of_the_width():
     """After 15 batches calls vary by 2.3%, and the interval reaches 2.5% to either side."""
-    assert stop_after(15, noise=0.02, half_width=0.03) is Stopped.PRECISION
-    assert stop_after(15, noise=0.02, half_width=0.048) is None  # half of it is more than calls vary by
-    assert stop_after(15, noise=0.02, half_width=0.06) is Stopped.PRECISION
+    assert stop_after(15, noise=0.02, half_width=0.028) is Stopped.PRECISION
+    assert stop_after(15, noise=0.02, half_width=0.04) is None  # calls vary by less than three quarters of it
+    assert stop_after(15, noise=0.02, half_width=0.052) is Stopped.PRECISION
 
 
 def test_what_will_most_likely_stay_in_doubt_ends_early():
