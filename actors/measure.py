@@ -54,6 +54,7 @@ from actors.timing_signs import (
 Stillness = Callable[[], AbstractContextManager[None]]
 Report = Callable[[str, int], None]  # the phase, and the judged batches so far
 
+PAUSE_S = 5.0  # between two stretches of the baseline: a neighbour's load on a shared host lasts for seconds
 LEAST_ALONE = 3  # calls of the baseline after the candidate's end, however few there were beside it
 
 ASKED_AGAIN = frozenset({Sign.NOT_REPEATABLE, Sign.SEED_IGNORED})  # what shows only in a batch that is asked for again
@@ -201,8 +202,8 @@ class Measurement:
     def take_stretches(self, draw: Draw, baseline: LoadedSide, known: Sequence[float]) -> None:
         """Has the baseline's time per image in as many stretches as a latency needs, each a call that lies apart.
 
-        known: of earlier pairs on this device. Between two calls nothing runs for as long as a call takes. Raises
-        SideFailure.
+        known: of earlier pairs on this device. Between two calls nothing runs for PAUSE_S, or as long as a call takes.
+        Raises SideFailure.
         """
         self.stretches_s = list(known)
         for batch in draw.stretches[: max(0, self.job.plan.stretches - len(known))]:
@@ -211,7 +212,7 @@ class Measurement:
                 row, _ = baseline.call(batch, 0, 0, "call_s")
                 check_clocks(row, self.job.limits)
             self.stretches_s.append(row.wall_s / row.images)
-            time.sleep(row.wall_s)
+            time.sleep(max(PAUSE_S, row.wall_s))
 
     def looks_slowed(self, baseline: LoadedSide) -> bool:
         """Whether the baseline took longer in turns with this candidate than in its quickest warm-up call.
