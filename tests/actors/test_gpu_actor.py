@@ -241,7 +241,8 @@ def test_both_processes_are_started_anew_as_often_as_was_asked_for_and_a_coin_sa
     assert not outcome.baseline.warm_from_before
 
 
-def test_a_latency_has_the_stretches_of_earlier_pairs_of_this_baseline(actor):
+def test_a_latency_has_the_stretches_of_earlier_pairs_of_this_baseline(actor, monkeypatch):
+    monkeypatch.setattr("actors.measure.PAUSE_S", 0.0)
     timed = honest_but(call="import time; time.sleep(0.01)")
     planned = dataclasses.replace(job(timed, baseline=timed), plan=plan(stretches=8))
     first, second = (actor.measure(planned, more_to_come=0).stretches_s for _ in range(2))

@@ -311,10 +311,10 @@ def test_a_latency_needs_the_baseline_in_stretches_that_lie_apart(monkeypatch):
     monkeypatch.setattr(time, "sleep", pauses.append)
     measurement = measurement_of(job_of(*BATCHES, stretches=5))
     measurement.take_stretches(
-        draw_of(*BATCHES), side_of(FakeChild("A", calls, seconds=0.5), Side.BASELINE), [0.6, 0.7]
+        draw_of(*BATCHES), side_of(FakeChild("A", calls, seconds=7.0), Side.BASELINE), [6.0, 7.5]
     )
-    assert measurement.stretches_s == [0.6, 0.7, 0.5, 0.5, 0.5]
-    assert pauses == [0.5] * 3
+    assert measurement.stretches_s == [6.0, 7.5, 7.0, 7.0, 7.0]
+    assert pauses == [7.0] * 3, "as long as a call, and PAUSE_S at least"
     in_turns(measurement, draw_of(*BATCHES), side_of(FakeChild(), Side.BASELINE), side_of(FakeChild()))
     assert list(measurement.measured().stretches_s) == measurement.stretches_s
 
