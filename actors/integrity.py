@@ -38,8 +38,8 @@ STEPS, STEPS_BESIDE = 0.001, 0.004  # repeated lines give 0; honest images of th
 # a whole prompt 0.06 and more at a size that CLIP can read. The embedded shapes: 0.
 WRITING, WRITING_BESIDE = 0.02, 0.25  # the candidate's at least; the baseline's at most, as a share of it
 
-# Of the images, and at least four, beyond what the baseline's show the other way round: a picture in which too few steps
-# left no shape may lack fine detail, too.
+# Of the images, and at least four, beyond what the baseline's show the other way round: a picture in which too few
+# steps left no shape may lack fine detail, too.
 SEEN_SHARE, SEEN_LEAST = 0.25, 4
 
 # Distance of a repeat to the first, to the median distance of the candidate's images. Rounding noise: under 0.02;
