@@ -201,8 +201,8 @@ def test_a_calibration_measures_a_file_against_itself_and_suggests_settings(tmp_
     assert row.speedup_low < row.speedup < row.speedup_high
     assert row.timed - row.disturbed <= 4 <= row.timed
     assert len(row.start_means) == 2
-    (pasted,) = [line for line in done.stdout.splitlines() if line.strip().startswith("--set evaluation.batch_size=1 ")]
-    assert load_config(None, pasted.split()[1::2]).evaluation.batch_size == 1
+    pasted = [line for line in done.stdout.splitlines() if line.strip().startswith("--set evaluation.batch_size=1 ")]
+    assert [load_config(None, line.split()[1::2]).evaluation.batch_size for line in pasted] == [1, 1]
     assert str(out) in done.stdout
 
 
