@@ -24,6 +24,9 @@ TORCH_ALONE = "sandbox.preimports=[torch]"
 SMALL = [
     "evaluation.prompts=4",
     "evaluation.seed=1726292070",  # four images are few: with other prompts an honest candidate may end otherwise
+    "evaluation.rare_losses=assume_none",
+    "evaluation.max_quality_loss=0.2",
+    "evaluation.burn_in=1",
     "evaluation.batch_size=1",
     "evaluation.max_warmup_batches=2",
     "call.guidance_scale=5.0",
@@ -98,7 +101,7 @@ def test_a_run_leaves_the_files_that_it_promises(finished):
         "pairs.parquet",
         "run.json",
     ]
-    assert pq.read_table(out / "batches.parquet").num_rows == 2 * 2 * 4
+    assert pq.read_table(out / "batches.parquet").num_rows == 2 * 2 * (1 + 4), "that of the burn-in, too"
     images = pq.read_table(out / "images.parquet").to_pylist()
     assert len(images) == 2 * 4
     assert len({image["seed"] for image in images}) == 2 * 4, "no pair is asked what another one was"
