@@ -299,7 +299,8 @@ class Measurement:
         """Scores the images that both sides made of a judged batch, and looks for signs in them."""
         baseline, candidate = pixels[Side.BASELINE], pixels[Side.CANDIDATE]
         require_same_size(candidate.shape, baseline.shape)
-        rest = itertools.chain.from_iterable(one.prompts for one in (*draw.timed[self._judged + 1 :], *draw.alone))
+        following = draw.timed[draw.timed.index(batch) + 1 :]  # not by those judged: some may have been repeated
+        rest = itertools.chain.from_iterable(one.prompts for one in (*following, *draw.alone))
         others = tuple(itertools.islice(rest, len(batch.prompts)))  # these images have nothing to do with
         scores, mismatched = self.scorer.score(baseline, batch.prompts, others)
         rows = zip(

@@ -319,6 +319,12 @@ def test_a_latency_needs_the_baseline_in_stretches_that_lie_apart(monkeypatch):
     assert list(measurement.measured().stretches_s) == measurement.stretches_s
 
 
+def test_after_a_repeat_too_an_image_is_scored_by_the_prompt_of_another_batch():
+    meter = FakeMeter(Reading(), HOT, Reading())
+    images = measured(FakeChild(), FakeChild(), *BATCHES[:3], meter=meter, repeats=(Batch(("again",), (9,)),)).images
+    assert [(image.prompt, image.mismatched_clip) for image in images] == [("cccc", 1.0), ("d", 5.0), ("again", 5.0)]
+
+
 def test_an_image_is_also_scored_by_the_prompt_of_another_batch():
     images = measured(FakeChild(), FakeChild(), *BATCHES[1:]).images
     assert [(image.baseline_clip, image.mismatched_clip) for image in images] == [(4.0, 1.0), (1.0, 1.0), (1.0, 5.0)]
